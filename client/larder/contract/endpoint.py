@@ -1,0 +1,54 @@
+"""An endpoint is written once; the server binds a function to it, the client calls it, the documents are made from it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+Body = TypeVar("Body")
+Result = TypeVar("Result")
+
+
+class Role(StrEnum):
+    """What a token may do; each role may do all that the roles before it may."""
+
+    VIEWER = "viewer"
+    CONTRIBUTOR = "contributor"
+    MAINTAINER = "maintainer"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do what `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[Body, Result]):
+    """One operation: `{names}` in the path are arguments; a GET's body travels as query parameters."""
+
+    method: str
+    path: str
+    body: type[Body]
+    result: type[Result]
+    summary: str
+    role: Role = Role.VIEWER
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An empty body or an empty result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The one shape in which every refusal travels."""
+
+    code: str
+    message: str
+    hint: str = ""
+    field: str = ""
+    position: int | None = None
+
+
+class Bytes:
+    """Marks a body or result that is a stream of raw bytes, not a document."""

@@ -1,0 +1,430 @@
+"""Runs: one execution of some code, or the draft of one, with what went in and what came out.
+
+Times are UTC microseconds since 1970. Metric columns are little-endian arrays in `bytes`: steps and times signed
+64-bit integers, values 64-bit floats (NaN and infinities are values like others).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from larder.contract.endpoint import Bytes, Endpoint, Nothing, Role
+
+Param = str | int | float | bool | None
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. `completed`, `failed` and `stopped` are final."""
+
+    DRAFT = "draft"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing of the run changes any more."""
+        return self in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSummary:
+    """What a series says at a glance; each extreme with the step at which it was first reached.
+
+    NaN counts for `last` and `count` only; `mean` is over the values that are not NaN.
+    """
+
+    last: float
+    last_step: int
+    min: float
+    min_step: int
+    max: float
+    max_step: int
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run. `facts` holds what was recorded by itself: command, code, packages, machine, sources (see `Fact`)."""
+
+    id: str
+    project: str
+    name: str
+    status: RunStatus
+    created: int
+    user: str = ""
+    kind: str = "train"
+    reason: str = ""
+    started: int | None = None
+    ended: int | None = None
+    heartbeat: int | None = None
+    host: str = ""
+    branch: str = ""
+    commit: str = ""
+    tags: list[str] = field(default_factory=list)
+    notes: str = ""
+    parent: str | None = None
+    attempt: int = 0
+    archived: bool = False
+    exit_status: int | None = None
+    lost_records: int = 0
+    queue: str = ""
+    params: dict[str, Param] = field(default_factory=dict)
+    metrics: dict[str, MetricSummary] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    """A draft: made by hand, or by an importer (then with its final `status`)."""
+
+    project: str
+    name: str = ""
+    id: str = ""
+    kind: str = "train"
+    params: dict[str, Param] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    notes: str = ""
+    parent: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    status: RunStatus = RunStatus.DRAFT
+    started: int | None = None
+    ended: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunQuery:
+    """Which runs, in which order. `where` is the grammar of docs/reference/where.md; `text` finds names, tags,
+    notes and remembered numbers; `order_by` is a field such as `created`, `metrics.val/mae.min`, `params.lr`.
+    """
+
+    project: str = ""
+    where: str = ""
+    text: str = ""
+    order_by: str = "created"
+    descending: bool | None = None
+    limit: int = 50
+    offset: int = 0
+    archived: bool = False
+    facts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage:
+    """One page of runs; `total` counts all that match."""
+
+    runs: list[Run]
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """Changes on the way from a run to its clone: parameters by name; `None` values set None."""
+
+    params: dict[str, Param] = field(default_factory=dict)
+    name: str = ""
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What may be changed on a run at any time: names and marks, never what was recorded. None leaves as is."""
+
+    name: str | None = None
+    notes: str | None = None
+    add_tags: list[str] = field(default_factory=list)
+    remove_tags: list[str] = field(default_factory=list)
+    archived: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enqueue:
+    """The queue in which the run shall wait."""
+
+    queue: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """An agent starts a leased run; `fence` is the lease's, and becomes the run's attempt."""
+
+    fence: int
+    agent: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The end of a run, by the agent that executed it or by hand. A run that has ended already answers as it is."""
+
+    status: RunStatus
+    reason: str = ""
+    exit_status: int | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Ask a queued or running run to stop."""
+
+    reason: str = ""
+
+
+# -- what a journal sends ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points of one metric in the order in which they were logged."""
+
+    name: str
+    steps: bytes
+    times: bytes
+    values: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleLine:
+    """A piece of console output: whole lines, without their end. `stream` is `out` or `err`; `rank` of a job."""
+
+    time: int
+    text: str
+    stream: str = "out"
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFile:
+    """One file of an artifact: a relative path with `/`, the BLAKE3 hash of its bytes, their number."""
+
+    path: str
+    hash: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewArtifact:
+    """Files under a name. `kind`: model, image, figure, table, text, file, code …; `format` says how to load it."""
+
+    name: str
+    kind: str
+    format: str
+    files: list[ArtifactFile]
+    step: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    time: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """The first words of a journal; the run is made from them when the server does not know it yet."""
+
+    project: str
+    name: str
+    time: int
+    kind: str = "train"
+    parent: str | None = None
+    host: str = ""
+    role: str = "main"
+    resumed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How the main process ended."""
+
+    status: RunStatus
+    time: int
+    exit_status: int | None = None
+    reason: str = ""
+    lost_records: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A stretch of one writer's journal, from byte `start` to byte `end`; stored exactly once, all or nothing.
+
+    `writer` is the journal's id. A batch that begins before the stored offset and ends at or before it is answered
+    and not stored again; one that leaves a gap is refused with Conflict. `closed` ends the journal.
+    """
+
+    writer: str
+    start: int
+    end: int
+    attempt: int = 0
+    opening: Opening | None = None
+    series: list[Series] = field(default_factory=list)
+    console: list[ConsoleLine] = field(default_factory=list)
+    params: dict[str, Param] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    add_tags: list[str] = field(default_factory=list)
+    remove_tags: list[str] = field(default_factory=list)
+    name: str | None = None
+    notes: str | None = None
+    artifacts: list[NewArtifact] = field(default_factory=list)
+    ending: Ending | None = None
+    closed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """Everything of this writer before `offset` is durable; `stop` says that somebody asked the run to stop."""
+
+    offset: int
+    stop: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Points of one metric as plain numbers, for clients without a journal."""
+
+    name: str
+    values: list[float]
+    steps: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsBatch:
+    """Points of several metrics; refused whole when one part is bad."""
+
+    metrics: list[Points]
+
+
+# -- what is read back ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricNames:
+    """Names of the metrics of a run, sorted, with their summaries."""
+
+    metrics: dict[str, MetricSummary]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricQuery:
+    """Which part of a series: all of it, or steps in [first_step, last_step]."""
+
+    name: str
+    first_step: int | None = None
+    last_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartQuery:
+    """A series for a chart: at most `points` of it (4 to 20,000), every extreme kept."""
+
+    name: str
+    points: int = 1000
+    first_step: int | None = None
+    last_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A reduced series, by step; NaN and infinities are null in JSON and themselves in MessagePack."""
+
+    name: str
+    steps: list[int]
+    times: list[int]
+    values: list[float]
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleQuery:
+    """Lines after sequence number `after`, at most `limit`; or the last `tail`; `search` keeps lines that hold it."""
+
+    after: int = 0
+    limit: int = 1000
+    tail: int = 0
+    search: str = ""
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedLine:
+    """A console line with its number, counted from 1 in order of arrival."""
+
+    number: int
+    line: ConsoleLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """Lines in order; `last` is the `after` of the next question."""
+
+    lines: list[NumberedLine]
+    last: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A stored artifact; `version` counts from 1 for each name of a run."""
+
+    name: str
+    version: int
+    kind: str
+    format: str
+    files: list[ArtifactFile]
+    size: int
+    created: int
+    step: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """Artifacts of a run by name and version."""
+
+    artifacts: list[Artifact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactQuery:
+    """Artifacts of one name (all names when empty); `latest` keeps the newest version of each name."""
+
+    name: str = ""
+    latest: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileQuery:
+    """One file of an artifact; the newest version when `version` is 0."""
+
+    name: str
+    path: str = ""
+    version: int = 0
+
+
+CREATE = Endpoint(
+    "POST", "/v1/runs", NewRun, Run, "Make a draft, or import a run that ended elsewhere", Role.CONTRIBUTOR
+)
+SEARCH = Endpoint("GET", "/v1/runs", RunQuery, RunPage, "Find runs")
+GET = Endpoint("GET", "/v1/runs/{run_id}", Nothing, Run, "A run with its parameters, summaries and facts")
+CHANGE = Endpoint("PATCH", "/v1/runs/{run_id}", Change, Run, "Change names and marks", Role.CONTRIBUTOR)
+DELETE = Endpoint("DELETE", "/v1/runs/{run_id}", Nothing, Nothing, "Delete a run with all it holds", Role.CONTRIBUTOR)
+CLONE = Endpoint(
+    "POST", "/v1/runs/{run_id}/clone", Clone, Run, "Draft a copy with changed parameters", Role.CONTRIBUTOR
+)
+ENQUEUE = Endpoint("POST", "/v1/runs/{run_id}/enqueue", Enqueue, Run, "Put a draft into a queue", Role.CONTRIBUTOR)
+START = Endpoint("POST", "/v1/runs/{run_id}/start", Start, Run, "Start a leased run", Role.CONTRIBUTOR)
+STOP = Endpoint("POST", "/v1/runs/{run_id}/stop", Stop, Run, "Ask a run to stop", Role.CONTRIBUTOR)
+FINISH = Endpoint("POST", "/v1/runs/{run_id}/finish", Finish, Run, "End a run", Role.CONTRIBUTOR)
+APPEND = Endpoint(
+    "POST", "/v1/runs/{run_id}/journal", Batch, Acknowledged, "Store a stretch of a journal", Role.CONTRIBUTOR
+)
+LOG_METRICS = Endpoint(
+    "POST", "/v1/runs/{run_id}/metrics", PointsBatch, Nothing, "Log points without a journal", Role.CONTRIBUTOR
+)
+LIST_METRICS = Endpoint("GET", "/v1/runs/{run_id}/metrics", Nothing, MetricNames, "The metrics of a run")
+READ_METRIC = Endpoint("GET", "/v1/runs/{run_id}/metric", MetricQuery, Series, "All points of a metric, by step")
+CHART_METRIC = Endpoint("GET", "/v1/runs/{run_id}/chart", ChartQuery, Chart, "A metric reduced for a chart")
+READ_CONSOLE = Endpoint("GET", "/v1/runs/{run_id}/console", ConsoleQuery, Console, "Console lines")
+LIST_ARTIFACTS = Endpoint("GET", "/v1/runs/{run_id}/artifacts", ArtifactQuery, Artifacts, "The artifacts of a run")
+READ_FILE = Endpoint("GET", "/v1/runs/{run_id}/artifact-file", FileQuery, Bytes, "The bytes of one artifact file")

@@ -1,0 +1,47 @@
+"""Who asks, for which tenant, in which transaction. Every use case takes one."""
+
+from dataclasses import dataclass, field
+
+from larder.contract.endpoint import Role
+from larder.contract.errors import Denied
+from larder_server.kernel import outbox
+from larder_server.kernel.clock import Clock
+from larder_server.kernel.database import Statements
+from larder_server.kernel.objects import ObjectStore
+from larder_server.kernel.outbox import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One request or job: its tenant, its user, its transaction."""
+
+    tenant: str
+    user: str
+    role: Role
+    db: Statements
+    clock: Clock
+    objects: ObjectStore
+    awaited: frozenset[str] = frozenset()
+    emitted: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        """Write an event into the outbox of this transaction; it is handed out after the commit."""
+        outbox.write(self.db, event, time=self.clock.now(), actor=self.user, awaited=event.name in self.awaited)
+        self.emitted.append(event)
+
+    def signal(self, event: Event) -> None:
+        """Wake those who wait for `event` after the commit, without a trace in the outbox."""
+        self.emitted.append(event)
+
+    def require(self, role: Role) -> None:
+        """Refuse when the asker's role does not include `role`."""
+        require(self.role, role)
+
+
+def require(held: Role, needed: Role) -> None:
+    """Denied unless the role held includes the role needed."""
+    if not held.includes(needed):
+        raise Denied(
+            f"this needs the role {needed}; the token's role is {held}",
+            hint="ask an admin of your tenant for a token with that role",
+        )

@@ -1,0 +1,271 @@
+"""The edge: HTTP in, one context and one transaction, HTTP out. The only place that knows Starlette."""
+
+import dataclasses
+import logging
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from anyio import to_thread
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route as HttpRoute
+
+from larder.contract.endpoint import Bytes, Nothing, Problem
+from larder.contract.errors import Conflict, Invalid, LarderError, Unauthenticated, Unavailable
+from larder.contract.tenants import Identity
+from larder_server.kernel.context import Context, require
+from larder_server.kernel.routing import Download, Route
+from larder_server.kernel.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+MSGPACK = "application/msgpack"
+LARGEST_BODY = 64 << 20
+"""Bytes that a document's body may have; streams of bytes have no limit but the disk."""
+
+Answer = TypeVar("Answer")
+Identify = Callable[[str], Identity | None]
+_to_msgpack = msgspec.msgpack.Encoder(enc_hook=str)
+_to_json = msgspec.json.Encoder(enc_hook=str)
+
+
+class Telemetry:
+    """Counts for `/metrics`, one registry a server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("larder_requests", "Requests answered", ["endpoint", "status"], registry=self.registry)
+        self.seconds = Histogram(
+            "larder_request_seconds", "Time to answer, without the waiting of long polls", ["endpoint"],
+            registry=self.registry, buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        )  # fmt: skip
+        self.bytes_in = Counter("larder_received_bytes", "Bytes of bodies received", registry=self.registry)
+
+
+class Edge:
+    """Turns routes into HTTP handlers."""
+
+    def __init__(self, runtime: Runtime, identify: Identify, cookie: str) -> None:
+        self._runtime, self._identify, self._cookie = runtime, identify, cookie
+        self.telemetry = Telemetry()
+
+    def routes(self, routes: Sequence[Route]) -> list[HttpRoute]:
+        """One HTTP route for each path; static paths come before those with arguments."""
+        ordered = sorted(routes, key=lambda route: route.endpoint.path.count("{"))
+        return [
+            HttpRoute(route.endpoint.path, self._handler(route), methods=[route.endpoint.method]) for route in ordered
+        ]
+
+    async def identity(self, request: Request) -> Identity:
+        """Who asks, by the bearer token or by the pages' cookie; Unauthenticated otherwise."""
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            secret = request.cookies.get(self._cookie, "")
+            if secret and request.method not in ("GET", "HEAD") and not _same_origin(request):
+                raise Unauthenticated("a page of another origin may not act with this browser's sign-in")
+        if not secret:
+            raise Unauthenticated(
+                "no token was given", hint="`larder login URL`, or the header Authorization: Bearer …"
+            )
+        identity = await to_thread.run_sync(self._identify, secret.strip())
+        if identity is None:
+            raise Unauthenticated("this token is unknown, revoked or expired", hint="`larder login` with a new one")
+        return identity
+
+    def _handler(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        endpoint = route.endpoint
+        name = f"{endpoint.method} {endpoint.path}"
+        read_json = msgspec.json.Decoder(endpoint.body) if endpoint.body is not Bytes else None
+        read_msgpack = msgspec.msgpack.Decoder(endpoint.body) if endpoint.body is not Bytes else None
+        by_query = endpoint.method in ("GET", "DELETE")
+
+        async def decode(request: Request) -> Any:
+            if by_query:
+                return _from_query(request.query_params, endpoint.body)
+            raw = await _body(request)
+            self.telemetry.bytes_in.inc(len(raw))
+            if not raw and endpoint.body is Nothing:
+                return Nothing()
+            assert read_json is not None and read_msgpack is not None
+            if request.headers.get("content-type", "").startswith(MSGPACK):
+                return read_msgpack.decode(raw)
+            return read_json.decode(raw)
+
+        async def perform(identity: Identity, body: Any, arguments: dict[str, str]) -> Any:
+            def work(context: Context) -> Any:
+                context.require(endpoint.role)
+                return route.answer(context, body, **arguments)
+
+            run = self._runtime.view if endpoint.method == "GET" else self._runtime.transact
+            return await to_thread.run_sync(run, identity, work)
+
+        async def handle(request: Request) -> Response:
+            began = time.perf_counter()
+            status = 500
+            waits = False
+            try:
+                identity = await self.identity(request)
+                arguments = dict(request.path_params)
+                if endpoint.body is Bytes:
+                    require(identity.role, endpoint.role)
+                    await route.answer(self._runtime.objects, identity.tenant, request.stream(), **arguments)
+                    response = self._respond(request, Nothing())
+                else:
+                    body = await decode(request)
+                    if route.waiting is not None and route.waiting.seconds(body) > 0:
+                        waits = True
+                        answer = await self._wait(route, identity, body, arguments, perform, request)
+                    else:
+                        answer = await perform(identity, body, arguments)
+                    response = (
+                        await self._download(identity, answer)
+                        if isinstance(answer, Download)
+                        else self._respond(request, answer)
+                    )
+            except ClientDisconnect:
+                response = Response(status_code=400)
+            except Exception as problem:  # the edge of the process: whatever happened becomes one shape
+                response = self._refuse(request, problem, name)
+            status = response.status_code
+            self.telemetry.requests.labels(name, str(status)).inc()
+            if not waits:
+                self.telemetry.seconds.labels(name).observe(time.perf_counter() - began)
+            return response
+
+        return handle
+
+    async def _wait(
+        self,
+        route: Route,
+        identity: Identity,
+        body: Any,
+        arguments: dict[str, str],
+        perform: Callable[[Identity, Any, dict[str, str]], Awaitable[Any]],
+        request: Request,
+    ) -> Any:
+        waiting = route.waiting
+        assert waiting is not None
+        deadline = time.monotonic() + waiting.seconds(body)
+        # other servers on the same PostgreSQL ring no bell here, so ask again every second there
+        nap = 60.0 if self._runtime.database.sqlite else 1.0
+        with self._runtime.hub.waiter(
+            identity.tenant, lambda event: waiting.wants(body, event, arguments), alone=waiting.alone
+        ) as waiter:
+            while True:
+                answer = await perform(identity, body, arguments)
+                left = deadline - time.monotonic()
+                if waiting.satisfied(answer) or left <= 0:
+                    return answer
+                while not await waiter.wait(min(left, nap, 5.0)):
+                    left = deadline - time.monotonic()
+                    if left <= 0 or await request.is_disconnected():
+                        return answer
+                    if nap <= 1.0:
+                        break
+
+    def _respond(self, request: Request, answer: Any, status: int = 200) -> Response:
+        if MSGPACK in request.headers.get("accept", ""):
+            return Response(_to_msgpack.encode(answer), status, media_type=MSGPACK)
+        return Response(_to_json.encode(answer), status, media_type="application/json")
+
+    async def _download(self, identity: Identity, item: Download) -> Response:
+        chunks = await to_thread.run_sync(self._runtime.objects.chunks, identity.tenant, item.hash)
+        return StreamingResponse(
+            chunks,
+            media_type="application/octet-stream",
+            headers={
+                "content-length": str(item.size),
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(item.name.rsplit('/', 1)[-1])}",
+                "etag": f'"{item.hash}"',
+                # what a user uploaded never runs as a page of ours
+                "content-security-policy": "sandbox",
+                "x-content-type-options": "nosniff",
+            },
+        )
+
+    def refuse(self, request: Request, problem: Exception) -> Response:
+        """A problem in the one shape; for handlers that are not endpoints."""
+        return self._refuse(request, problem, request.url.path)
+
+    def _refuse(self, request: Request, problem: Exception, name: str) -> Response:
+        error = _as_error(problem)
+        if error.status == 500:
+            log.error("%s failed", name, exc_info=problem)
+        body = Problem(code=error.code, message=str(error), hint=error.hint, field=error.field, position=error.position)
+        response = self._respond(request, body, error.status)
+        if error.status == 401:
+            response.headers["www-authenticate"] = "Bearer"
+        return response
+
+
+def _as_error(problem: Exception) -> LarderError:
+    if isinstance(problem, LarderError):
+        return problem
+    if isinstance(problem, msgspec.ValidationError):
+        # msgspec ends its sentence with the place: "Expected `int`, got `str` - at `$.step`"
+        message, _, place = str(problem).partition(" - at ")
+        field = place.strip("`").removeprefix("$").lstrip(".")
+        return Invalid(f"{field + ': ' if field else ''}{message}", field=field)
+    if isinstance(problem, msgspec.DecodeError):
+        return Invalid(
+            f"the body is not readable: {problem}", hint="send JSON or MessagePack and say which in Content-Type"
+        )
+    if isinstance(problem, DBAPIError) and problem.connection_invalidated:
+        return Unavailable("the database went away for a moment", hint="try again")
+    if isinstance(problem, DBAPIError) and "locked" in str(problem.orig):
+        return Unavailable("the database is busy", hint="try again")
+    if isinstance(problem, DBAPIError) and "disk is full" in str(problem.orig):
+        return Unavailable("the server's disk is full", hint="free some space, then try again")
+    if isinstance(problem, DBAPIError) and "UNIQUE" in str(problem.orig).upper():
+        return Conflict("that exists already")
+    return LarderError("the server failed on this request; its log says why")
+
+
+async def _body(request: Request) -> bytes:
+    if int(request.headers.get("content-length") or 0) > LARGEST_BODY:
+        raise Invalid(f"the body is larger than {LARGEST_BODY >> 20} MB", hint="send it in smaller parts")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise Invalid(f"the body is larger than {LARGEST_BODY >> 20} MB", hint="send it in smaller parts")
+        parts.append(part)
+    raw = b"".join(parts)
+    if request.headers.get("content-encoding") == "gzip":
+        return _inflate(raw)
+    return raw
+
+
+def _inflate(raw: bytes) -> bytes:
+    machine = zlib.decompressobj(wbits=31)
+    try:
+        data = machine.decompress(raw, LARGEST_BODY)
+    except zlib.error as problem:
+        raise Invalid(f"the body is not gzip: {problem}") from problem
+    if machine.unconsumed_tail:
+        raise Invalid(f"the body is larger than {LARGEST_BODY >> 20} MB", hint="send it in smaller parts")
+    return data
+
+
+def _from_query(query: Mapping[str, str], body: type[Any]) -> Any:
+    """A GET's body from its query parameters; unknown names are refused, so that a misspelt filter is not ignored."""
+    if body is Nothing:
+        return Nothing()
+    known = {field.name for field in dataclasses.fields(body)}
+    for name in query:
+        if name not in known:
+            raise Invalid(f"there is no parameter {name!r}; known: {', '.join(sorted(known))}", field=name)
+    return msgspec.convert(dict(query), body, strict=False)
+
+
+def _same_origin(request: Request) -> bool:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    return urlsplit(origin).netloc == request.headers.get("host")

@@ -1,0 +1,64 @@
+"""Bind an endpoint to the function that answers it; the types must agree."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate
+
+from larder.contract.endpoint import Body, Bytes, Endpoint, Nothing, Result
+from larder_server.kernel.context import Context
+from larder_server.kernel.objects import ObjectStore
+from larder_server.kernel.outbox import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """What an endpoint with a `Bytes` result answers: the object to stream."""
+
+    hash: str
+    size: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """How an endpoint waits: until the answer satisfies, for as long as the body allows, woken by wanted events."""
+
+    satisfied: Callable[[Any], bool]
+    seconds: Callable[[Any], float]
+    wants: Callable[[Any, Event, dict[str, str]], bool]
+    alone: bool = False
+    """Each event wakes one waiter only: for work that only one can take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """An endpoint with its answer, ready for the edge."""
+
+    endpoint: Endpoint[Any, Any]
+    answer: Callable[..., Any]
+    waiting: Waiting | None = None
+
+
+Upload = Callable[[ObjectStore, str, AsyncIterator[bytes], str], Awaitable[None]]
+
+
+def bind(
+    endpoint: Endpoint[Body, Result],
+    answer: Callable[Concatenate[Context, Body, ...], Result],
+    *,
+    waiting: Waiting | None = None,
+) -> Route:
+    """Answer with a function of context, body and the path's arguments."""
+    return Route(endpoint=endpoint, answer=answer, waiting=waiting)
+
+
+def bind_download(
+    endpoint: Endpoint[Body, Bytes], answer: Callable[Concatenate[Context, Body, ...], Download]
+) -> Route:
+    """Answer with the object that the function names."""
+    return Route(endpoint=endpoint, answer=answer)
+
+
+def bind_upload(endpoint: Endpoint[Bytes, Nothing], answer: Upload) -> Route:
+    """Take a stream of bytes: the function is given the object store, the tenant, the stream and the hash."""
+    return Route(endpoint=endpoint, answer=answer)

@@ -1,0 +1,11 @@
+"""What tenants announce."""
+
+from larder_server.kernel.outbox import Event
+
+
+def token_issued(token_id: str, *, user: str, role: str) -> Event:
+    return Event(name="tenants.token_issued", subject=token_id, data={"user": user, "role": role})
+
+
+def token_revoked(token_id: str) -> Event:
+    return Event(name="tenants.token_revoked", subject=token_id)

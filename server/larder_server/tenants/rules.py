@@ -1,0 +1,55 @@
+"""What a token looks like and when it is good. Pure."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from larder.contract.errors import Invalid
+
+DAY = 86_400_000_000
+"""Microseconds in a day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """The parts of a token's secret: `larder_TENANT.ID.RANDOM`."""
+
+    tenant: str
+    id: str
+    random: str
+
+    def __str__(self) -> str:
+        return f"larder_{self.tenant}.{self.id}.{self.random}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the random part: 256 random bits need no slow hash."""
+        return hashlib.sha256(self.random.encode()).hexdigest()
+
+
+def new_secret(tenant: str, id: str) -> Secret:
+    """A secret with 256 random bits."""
+    return Secret(tenant=tenant, id=id, random=secrets.token_urlsafe(32))
+
+
+def parse(text: str) -> Secret | None:
+    """The parts of a secret, None when the text has another shape."""
+    head, _, rest = text.partition("_")
+    parts = rest.split(".")
+    if head != "larder" or len(parts) != 3 or not all(parts) or len(text) > 500:
+        return None
+    return Secret(tenant=parts[0], id=parts[1], random=parts[2])
+
+
+def lifetime(days: int) -> int:
+    """A token's lifetime in microseconds; Invalid outside 1 to 3650 days."""
+    if not 1 <= days <= 3650:
+        raise Invalid(f"a token lives 1 to 3650 days, not {days}", field="days")
+    return days * DAY
+
+
+def user_name(name: str) -> str:
+    """The name, when it may be a user's; Invalid otherwise."""
+    if not 0 < len(name) <= 200 or not name.isprintable():
+        raise Invalid("a user's name has 1 to 200 printable characters", field="user")
+    return name
