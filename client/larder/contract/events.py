@@ -20,7 +20,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class EventQuery:
-    """Events after a sequence number, the oldest first; waits up to `wait` seconds (0 to 60) for the next one."""
+    """Events after a sequence number, the oldest first; waits up to `wait` seconds (0 to 60) for the next one.
+
+    A negative `after` answers no events and the newest number: the place from which to listen. A waiting question may
+    be answered early and empty when something changed that leaves no event, such as new points of a metric.
+    """
 
     after: int = 0
     limit: int = 100

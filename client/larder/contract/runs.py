@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from larder.contract.endpoint import Bytes, Endpoint, Nothing, Role
-
-Param = str | int | float | bool | None
+from larder.contract.values import Param as Param
 
 
 class RunStatus(StrEnum):
@@ -115,10 +114,16 @@ class RunQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """One page of runs; `total` counts all that match."""
+    """One page of runs; `total` counts all that match.
+
+    Where the search is wide, more than some 5,000 runs by every one of its conditions, counting may cost more than
+    finding: then `total` is extrapolated from the newest runs, and `total_is_exact` is false. It is exact again on the
+    last page.
+    """
 
     runs: list[Run]
     total: int
+    total_is_exact: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

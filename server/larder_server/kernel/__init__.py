@@ -1,1 +1,1 @@
-"""What every slice stands on: context, transactions, outbox, routing, actions, clock, object bytes. Not a word of MLOps."""
+"""What every slice stands on: context, transactions, outbox, routing, object bytes; not a word of MLOps."""

@@ -59,10 +59,22 @@ class Statements:
         return self._connection.execute(_statement(sql), {"tenant": self._tenant, **params}).rowcount
 
     def many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run one statement for each of `rows`."""
-        values = [{"tenant": self._tenant, **row} for row in rows]
+        """Run one statement for each of `rows`; the driver is given them as they are, without SQLAlchemy's per-row work."""
+        compiled, order = _compiled(sql, self._connection.dialect)
+        values: list[Any]
+        if order is None:
+            values = [{"tenant": self._tenant, **row} for row in rows]
+        else:
+            values = [tuple(self._tenant if name == "tenant" else row[name] for name in order) for row in rows]
         if values:
-            self._connection.execute(_statement(sql), values)
+            self._connection.exec_driver_sql(compiled, values)
+
+
+@lru_cache(maxsize=2000)
+def _compiled(sql: str, dialect: sa.Dialect) -> tuple[str, tuple[str, ...] | None]:
+    """The statement in the driver's own words; the order of its parameters where the driver wants them by place."""
+    compiled = _statement(sql).compile(dialect=dialect)
+    return str(compiled), tuple(compiled.positiontup or ()) if compiled.positional else None
 
 
 class Database:
@@ -77,12 +89,12 @@ class Database:
         self.sqlite = url.startswith("sqlite")
         self._writer: _GroupingWriter | None = None
         if self.sqlite:
-            self.engine = sa.create_engine(
+            self.engine: sa.Engine = sa.create_engine(
                 url, poolclass=QueuePool, pool_size=8, max_overflow=16, connect_args={"check_same_thread": False}
             ).execution_options(isolation_level="AUTOCOMMIT")
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
         else:
-            if url.startswith("postgresql://") or url.startswith("postgres://"):
+            if url.startswith(("postgresql://", "postgres://")):
                 url = "postgresql+psycopg://" + url.split("://", 1)[1]
             self.engine = sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
 

@@ -23,6 +23,7 @@ ROUTES = [
             satisfied=lambda answer: bool(answer.events),
             seconds=lambda query: min(max(query.wait, 0.0), 60.0),
             wants=_wants,
+            woken_is_enough=True,
         ),
     )
 ]

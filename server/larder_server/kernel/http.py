@@ -157,12 +157,15 @@ class Edge:
         with self._runtime.hub.waiter(
             identity.tenant, lambda event: waiting.wants(body, event, arguments), alone=waiting.alone
         ) as waiter:
+            woken = False
             while True:
                 answer = await perform(identity, body, arguments)
                 left = deadline - time.monotonic()
                 if waiting.satisfied(answer) or left <= 0:
                     return answer
-                while not await waiter.wait(min(left, nap, 5.0)):
+                if woken and waiting.woken_is_enough:
+                    return answer
+                while not (woken := await waiter.wait(min(left, nap, 5.0))):
                     left = deadline - time.monotonic()
                     if left <= 0 or await request.is_disconnected():
                         return answer

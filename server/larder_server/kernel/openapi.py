@@ -30,7 +30,7 @@ def document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
         "info": {
             "title": "Larder",
             "version": version,
-            "description": "Bodies and answers are JSON or MessagePack (`application/msgpack`); every refusal is a `Problem`.",
+            "description": "Bodies and answers are JSON or `application/msgpack`; every refusal is a `Problem`.",
         },
         "security": [{"token": []}],
         "paths": paths,

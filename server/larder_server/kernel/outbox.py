@@ -51,7 +51,10 @@ def write(db: Statements, event: Event, *, time: int, actor: str, awaited: bool)
 
 
 def read(db: Statements, query: contract.EventQuery) -> contract.Events:
-    """Events of the tenant after a sequence number."""
+    """Events of the tenant after a sequence number; none, and the newest number, when `after` is negative."""
+    if query.after < 0:
+        row = db.one("select max(seq) as last from events where tenant = :tenant")
+        return contract.Events(events=[], last=(row.last if row is not None else None) or 0)
     rows = db.execute(
         "select seq, name, subject, time, actor, data from events where tenant = :tenant and seq > :after"
         + (" and subject = :subject" if query.subject else "")

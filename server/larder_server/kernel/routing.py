@@ -28,6 +28,8 @@ class Waiting:
     wants: Callable[[Any, Event, dict[str, str]], bool]
     alone: bool = False
     """Each event wakes one waiter only: for work that only one can take."""
+    woken_is_enough: bool = False
+    """Answer after the first wanted event, satisfied or not: for those who look at the state themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)

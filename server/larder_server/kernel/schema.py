@@ -37,7 +37,7 @@ def migrate(database: Database, *, scripts: Path, backups: Path) -> list[str]:
         current = MigrationContext.configure(connection).get_current_revision()
         if current is not None and current not in known:
             raise Conflict(
-                f"the database {_shown(database)} is at revision {current}; this server knows revisions up to {known[-1]}",
+                f"the database {_shown(database)} is at revision {current}; this server knows up to {known[-1]}",
                 hint="start the newer Larder that wrote it, or restore the backup from before its update",
             )
         missing = known[known.index(current) + 1 :] if current else known

@@ -12,7 +12,7 @@ def by_name(context: Context, name: str) -> Project | None:
     row = context.db.one(
         "select id, name, description, created from projects where tenant = :tenant and name = :name", name=name
     )
-    return row and _project(row)
+    return None if row is None else _project(row)
 
 
 def insert(context: Context, project: Project) -> bool:

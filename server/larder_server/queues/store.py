@@ -24,7 +24,7 @@ def by_id(context: Context, id: str) -> Job | None:
     row = context.db.one(
         f"select {_COLUMNS} from jobs where tenant = :tenant and id = :id{context.db.for_update}", id=id
     )
-    return row and _job(row)
+    return None if row is None else _job(row)
 
 
 def by_subject(context: Context, *, kind: str, subject: str) -> Job | None:
@@ -34,7 +34,7 @@ def by_subject(context: Context, *, kind: str, subject: str) -> Job | None:
         kind=kind,
         subject=subject,
     )
-    return row and _job(row)
+    return None if row is None else _job(row)
 
 
 def stop_asked(context: Context, id: str) -> bool:
@@ -57,7 +57,7 @@ def take(context: Context, queue: str, *, agent: str, expires: int) -> Job | Non
         agent=agent,
         expires=expires,
     )
-    return taken and _job(taken)
+    return None if taken is None else _job(taken)
 
 
 def renew(context: Context, id: str, *, expires: int) -> None:
@@ -108,20 +108,28 @@ def queues(context: Context) -> list[Queue]:
 
 
 def last_position(context: Context, queue: str) -> int | None:
-    row = context.db.one("select max(position) as position from jobs where tenant = :tenant and queue = :queue"
-                         " and state = 'waiting'", queue=queue)  # fmt: skip
+    row = context.db.one(
+        "select max(position) as position from jobs where tenant = :tenant and queue = :queue and state = 'waiting'",
+        queue=queue,
+    )
     return None if row is None else row.position
 
 
 def first_position(context: Context, queue: str) -> int | None:
-    row = context.db.one("select min(position) as position from jobs where tenant = :tenant and queue = :queue"
-                         " and state = 'waiting'", queue=queue)  # fmt: skip
+    row = context.db.one(
+        "select min(position) as position from jobs where tenant = :tenant and queue = :queue and state = 'waiting'",
+        queue=queue,
+    )
     return None if row is None else row.position
 
 
 def position_before(context: Context, job: Job) -> int | None:
-    row = context.db.one("select max(position) as position from jobs where tenant = :tenant and queue = :queue"
-                         " and state = 'waiting' and position < :position", queue=job.queue, position=job.position)  # fmt: skip
+    row = context.db.one(
+        "select max(position) as position from jobs where tenant = :tenant and queue = :queue"
+        " and state = 'waiting' and position < :position",
+        queue=job.queue,
+        position=job.position,
+    )
     return None if row is None else row.position
 
 

@@ -31,7 +31,7 @@ def issue(context: Context, order: NewToken) -> IssuedToken:
 def identify(context: Context, secret: rules.Secret) -> Identity | None:
     """Who the secret speaks for; None when it is unknown, revoked or expired. The context's tenant is the secret's."""
     token = store.token_with_digest(context, secret.id, digest=secret.digest, now=context.clock.now())
-    return token and Identity(tenant=context.tenant, user=token.user, role=token.role)
+    return None if token is None else Identity(tenant=context.tenant, user=token.user, role=token.role)
 
 
 def used(context: Context, token_id: str) -> None:

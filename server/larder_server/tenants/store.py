@@ -53,7 +53,7 @@ def token_with_digest(context: Context, id: str, *, digest: str, now: int) -> To
         digest=digest,
         now=now,
     )
-    return row and _token(row)
+    return None if row is None else _token(row)
 
 
 def touch(context: Context, id: str, *, now: int) -> None:

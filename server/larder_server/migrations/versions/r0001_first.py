@@ -71,7 +71,8 @@ def upgrade() -> None:
     # queues
     _table(
         "jobs", _text("tenant"), _text("id"), _text("queue"), _text("kind"), _text("subject"), _text("state"),
-        _big("position"), _big("fence", default=0), _big("created"), _text("agent"), _big("lease_expires", nullable=True),
+        _big("position"), _big("fence", default=0), _big("created"), _text("agent"),
+        _big("lease_expires", nullable=True),
         _big("stop", default=0), _key("tenant", "id"),
     )  # fmt: skip
     op.create_index("jobs_waiting", "jobs", ["tenant", "queue", "state", "position"])
@@ -82,15 +83,21 @@ def upgrade() -> None:
     _table(
         "runs", _serial(), _text("tenant"), _text("id"), _text("project"), _text("name"), _text("status"),
         _text("kind"), _text("actor"), _text("reason"), _big("created"), _big("started", nullable=True),
-        _big("ended", nullable=True), _big("heartbeat", nullable=True), _text("host"), _text("branch"), _text("commit_id"),
+        _big("ended", nullable=True), _big("heartbeat", nullable=True), _text("host"), _text("branch"),
+        _text("commit_id"),
         _text("notes"), _text("parent", nullable=True), _big("attempt", default=0), _big("archived", default=0),
         _big("exit_status", nullable=True), _big("lost_records", default=0), _text("queue"), _big("stop", default=0),
         _text("words"),  # lower-case name, tags and notes: what free text looks into
         sa.UniqueConstraint("tenant", "id"),
     )  # fmt: skip
     op.create_index("runs_created", "runs", ["tenant", "created"])
-    op.create_index("runs_project", "runs", ["tenant", "project", "created"])
+    # these two answer lists, and what is asked of every run, without reading the runs' wide rows
+    often = ["seq", "project", "status", "actor", "kind"]
+    op.create_index("runs_listed", "runs", ["tenant", "archived", "created", *often])
+    op.create_index("runs_project", "runs", ["tenant", "project", "archived", "created", *often[:1], *often[2:]])
     op.create_index("runs_status", "runs", ["tenant", "status"])
+    op.create_index("runs_name", "runs", ["tenant", "name"])
+    op.create_index("runs_parent", "runs", ["tenant", "parent"])
     _table("run_tags", _text("tenant"), _big("run"), _text("tag"), _key("tenant", "run", "tag"), clustered=True)
     op.create_index("run_tags_tag", "run_tags", ["tenant", "tag", "run"])
     _table(
@@ -128,7 +135,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.create_index("metric_blocks_run", "metric_blocks", ["tenant", "run", "metric", "seq"])
     _table(
-        "writers", _text("tenant"), _big("run"), _text("writer"), _big("end_offset", default=0), _big("attempt", default=0),
+        "writers", _text("tenant"), _big("run"), _text("writer"), _big("end_offset", default=0),
+        _big("attempt", default=0),
         _big("closed", default=0), _key("tenant", "run", "writer"),
     )  # fmt: skip
     # console in chunks of lines, compressed; `first_line` counts from 1

@@ -1,0 +1,229 @@
+"""The composition root: the one place that knows every slice."""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount
+from starlette.routing import Route as HttpRoute
+from starlette.staticfiles import StaticFiles
+
+import larder
+import larder_server.migrations
+from larder.contract.endpoint import Role
+from larder.contract.errors import LarderError, NotFound
+from larder.contract.tenants import Identity, IssuedToken, NewToken
+from larder_server.kernel import events_api, objects_api, openapi, schema
+from larder_server.kernel.actions import Actions
+from larder_server.kernel.context import Context
+from larder_server.kernel.database import Database
+from larder_server.kernel.http import Edge
+from larder_server.kernel.objects import ObjectStore
+from larder_server.kernel.outbox import Handlers
+from larder_server.kernel.routing import Route
+from larder_server.kernel.runtime import Background, Runtime, Timer, system
+from larder_server.projects import api as projects_api
+from larder_server.queues import api as queues_api
+from larder_server.queues import jobs as queues_jobs
+from larder_server.runs import api as runs_api
+from larder_server.runs import jobs as runs_jobs
+from larder_server.runs import service as runs
+from larder_server.settings import LOOPBACK, Settings
+from larder_server.tenants import api as tenants_api
+from larder_server.tenants import rules as tenant_rules
+from larder_server.tenants import service as tenants
+
+log = logging.getLogger(__name__)
+
+COOKIE = "larder_session"
+ROUTES: list[Route] = [
+    *tenants_api.ROUTES,
+    *projects_api.ROUTES,
+    *queues_api.ROUTES,
+    *runs_api.ROUTES,
+    *events_api.ROUTES,
+    *objects_api.ROUTES,
+]
+TIMERS: list[Timer] = [*queues_jobs.TIMERS, *runs_jobs.TIMERS]
+HANDLERS: Handlers = {name: [handler] for name, handler in runs_jobs.HANDLERS.items()}
+ACTIONS = Actions({"runs.enqueue": runs.enqueue})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server ready to answer: its runtime, its ASGI application, and the local user's token."""
+
+    settings: Settings
+    runtime: Runtime
+    asgi: Starlette
+    local_secret: str
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.runtime.database.close()
+
+
+def build(settings: Settings, *, local_secret: str = "") -> Server:
+    """Open the database and the object store, bring the tables up to date, bind every endpoint.
+
+    `local_secret` is the local user's token from an earlier start; a new one is made when it is no longer good.
+    Raises Conflict when the database is newer than this server, Unavailable when a store does not answer.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    objects = ObjectStore(settings.objects_url)
+    objects.check()
+    schema.migrate(
+        database, scripts=Path(str(resources.files(larder_server.migrations))), backups=settings.home / "backups"
+    )
+    runtime = Runtime(database=database, objects=objects, handlers=HANDLERS)
+    runtime.transact(system(settings.tenant), lambda context: tenants.ensure(context, user=local_user()))
+    if settings.on_loopback and _identify(runtime, local_secret) is None:
+        local_secret = runtime.transact(system(settings.tenant), _local_token).secret
+    return Server(
+        settings=settings,
+        runtime=runtime,
+        asgi=_application(settings, runtime, local_secret),
+        local_secret=local_secret,
+    )
+
+
+def local_user() -> str:
+    """The name of the person who started the server."""
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "local"
+
+
+def api_document() -> dict[str, Any]:
+    """The OpenAPI document of this server."""
+    return openapi.document(ROUTES, version=larder.__version__)
+
+
+def _local_token(context: Context) -> IssuedToken:
+    return tenants.issue(context, NewToken(user=local_user(), role=Role.ADMIN, name="this machine", days=3650))
+
+
+def _identify(runtime: Runtime, secret_text: str) -> Identity | None:
+    secret = tenant_rules.parse(secret_text)
+    if secret is None:
+        return None
+    return runtime.view(system(secret.tenant), lambda context: tenants.identify(context, secret))
+
+
+def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Starlette:
+    edge = Edge(runtime, lambda secret: _identify(runtime, secret), COOKIE)
+    background = Background(runtime, TIMERS, lambda: runtime.view(system(""), tenants.every_tenant))
+    pages = Path(str(resources.files("larder_server"))) / "pages"
+    document = json.dumps(api_document(), indent=1)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        runtime.hub.attach(asyncio.get_running_loop())
+        background.start()
+        yield
+        await to_thread.run_sync(background.stop)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": larder.__version__, "time": runtime.clock.now()})
+
+    async def readyz(_: Request) -> Response:
+        def check() -> None:
+            with runtime.database.read() as connection:
+                connection.exec_driver_sql("select 1")
+            runtime.objects.check()
+
+        try:
+            await to_thread.run_sync(check)
+        except Exception as problem:  # whatever it is, the answer is "not ready", with the reason
+            return JSONResponse({"status": "not ready", "reason": str(problem)}, 503)
+        return JSONResponse({"status": "ready", "version": larder.__version__})
+
+    async def metrics(_: Request) -> Response:
+        from prometheus_client import generate_latest
+
+        return PlainTextResponse(generate_latest(edge.telemetry.registry), media_type="text/plain; version=0.0.4")
+
+    async def openapi_json(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def page(request: Request) -> Response:
+        response = HTMLResponse((pages / "index.html").read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
+        if COOKIE not in request.cookies and settings.local_sign_in and settings.on_loopback and _is_local(request):
+            response.set_cookie(COOKIE, local_secret, httponly=True, samesite="strict", max_age=30 * 86400)
+        return response
+
+    async def sign_in(request: Request) -> Response:
+        secret = request.query_params.get("token", "")
+        if await to_thread.run_sync(_identify, runtime, secret) is None:
+            return PlainTextResponse("This token is unknown, revoked or expired. Make one with `larder login`.", 401)
+        response = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+        return response
+
+    async def api_page(_: Request) -> Response:
+        return HTMLResponse((pages / "api.html").read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return edge.refuse(request, NotFound(f"there is nothing at {request.method} {request.url.path}"))
+
+    async def wrong_method(request: Request, _: Exception) -> Response:
+        problem = LarderError(f"{request.url.path} does not take {request.method}")
+        problem.status = 405
+        return edge.refuse(request, problem)
+
+    return Starlette(
+        routes=[
+            *edge.routes(ROUTES),
+            HttpRoute("/healthz", healthz),
+            HttpRoute("/readyz", readyz),
+            HttpRoute("/metrics", metrics),
+            HttpRoute("/openapi.json", openapi_json),
+            HttpRoute("/", page),
+            HttpRoute("/runs", page),
+            HttpRoute("/runs/{run_id}", page),
+            HttpRoute("/queues", page),
+            HttpRoute("/sign-in", sign_in),
+            HttpRoute("/api", api_page),
+            Mount("/api-viewer", StaticFiles(directory=_viewer())),
+            Mount("/static", StaticFiles(directory=pages / "static")),
+        ],
+        lifespan=lifespan,
+        exception_handlers={404: not_found, 405: wrong_method},
+    )
+
+
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
+    " frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def _viewer() -> Path:
+    folder = Path(str(resources.files("swagger_ui_bundle"))) / "vendor"
+    return next(folder.glob("swagger-ui-*"))
+
+
+def _is_local(request: Request) -> bool:
+    """Whether a person's browser on this machine asks directly: no proxy, no other site's link, no borrowed name."""
+    host = (request.headers.get("host") or "").rsplit(":", 1)[0].strip("[]")
+    return (
+        request.client is not None
+        and request.client.host in LOOPBACK
+        and host in LOOPBACK
+        and "x-forwarded-for" not in request.headers
+        and "forwarded" not in request.headers
+        and request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    )

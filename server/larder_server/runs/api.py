@@ -1,0 +1,43 @@
+"""Runs over HTTP."""
+
+from larder.contract import runs
+from larder.contract.runs import ConsoleQuery
+from larder_server.kernel.outbox import Event
+from larder_server.kernel.routing import Waiting, bind, bind_download
+from larder_server.runs import events, service
+
+_LONGEST_WAIT = 60.0
+
+
+def _wants(_: ConsoleQuery, event: Event, path: dict[str, str]) -> bool:
+    return event.name == events.LOGGED and event.subject == path["run_id"]
+
+
+ROUTES = [
+    bind(runs.CREATE, service.create),
+    bind(runs.SEARCH, service.find),
+    bind(runs.GET, service.get),
+    bind(runs.CHANGE, service.change),
+    bind(runs.DELETE, service.delete),
+    bind(runs.CLONE, service.clone),
+    bind(runs.ENQUEUE, service.enqueue),
+    bind(runs.START, service.start),
+    bind(runs.STOP, service.stop),
+    bind(runs.FINISH, service.finish),
+    bind(runs.APPEND, service.append),
+    bind(runs.LOG_METRICS, service.log_metrics),
+    bind(runs.LIST_METRICS, service.list_metrics),
+    bind(runs.READ_METRIC, service.read_metric),
+    bind(runs.CHART_METRIC, service.chart),
+    bind(
+        runs.READ_CONSOLE,
+        service.read_console,
+        waiting=Waiting(
+            satisfied=lambda console: bool(console.lines),
+            seconds=lambda query: min(max(query.wait, 0.0), _LONGEST_WAIT),
+            wants=_wants,
+        ),
+    ),
+    bind(runs.LIST_ARTIFACTS, service.list_artifacts),
+    bind_download(runs.READ_FILE, service.read_file),
+]

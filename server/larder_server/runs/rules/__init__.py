@@ -1,0 +1,1 @@
+"""What holds for runs, decided without database, network or files."""

@@ -1,0 +1,161 @@
+"""What runs, metrics, parameters, artifacts and their files may be called."""
+
+import json
+import math
+import unicodedata
+
+from larder.contract.errors import Invalid
+from larder.contract.ids import is_id
+from larder.contract.runs import ArtifactFile, Batch, NewArtifact, NewRun, Param
+
+LONGEST_NAME = 500
+LONGEST_KIND = 100
+LONGEST_TAG = 200
+LONGEST_PATH = 1_000
+LONGEST_NOTE = 1_000_000
+LONGEST_VALUE = 1_000_000
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
+# control, surrogate, line and paragraph separators: what cannot be printed on a line or stored everywhere
+_UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))
+
+
+def key(text: str, field: str) -> str:
+    """The text, when it may name a metric, a parameter or a fact: 1 to 500 printable characters, any of them."""
+    if not 0 < len(text) <= LONGEST_NAME:
+        raise Invalid(f"a name has 1 to {LONGEST_NAME} characters, not {len(text)}", field=field)
+    _printable(text, field)
+    return text
+
+
+def kind(text: str, field: str) -> str:
+    """The text, when it may be the kind of a run: a short key."""
+    if len(text) > LONGEST_KIND:
+        raise Invalid(f"a kind has at most {LONGEST_KIND} characters, not {len(text)}", field=field)
+    return key(text, field)
+
+
+def label(text: str, field: str) -> str:
+    """The text, when it may name a run or an artifact: a key that cannot be taken for a way out of a folder."""
+    key(text, field)
+    if ".." in text or "\\" in text or text.startswith("/") or text[1:3] == ":/":
+        raise Invalid(f"a name holds no '..', no backslash and no absolute path: {text[:100]!r}", field=field)
+    return text
+
+
+def tag(text: str) -> str:
+    """The text, when it may be a tag: 1 to 200 printable characters."""
+    if not 0 < len(text.strip()) <= len(text) <= LONGEST_TAG:
+        raise Invalid(f"a tag has 1 to {LONGEST_TAG} characters, not {len(text)}", field="tags")
+    _printable(text, "tags")
+    return text
+
+
+def path(text: str, field: str) -> str:
+    """The text, when it may be the path of a file inside an artifact."""
+    if not 0 < len(text) <= LONGEST_PATH:
+        raise Invalid(f"a path has 1 to {LONGEST_PATH} characters, not {len(text)}", field=field)
+    _printable(text, field)
+    parts = text.split("/")
+    if "\\" in text or text[1:3] == ":/" or any(part in ("", ".", "..") for part in parts):
+        raise Invalid(f"a path is relative, with '/' between its parts and no '.' or '..': {text[:100]!r}", field=field)
+    return text
+
+
+def note(text: str, field: str) -> str:
+    """Free text as it is stored: without the character NUL, which PostgreSQL cannot hold."""
+    if len(text) > LONGEST_NOTE:
+        raise Invalid(f"this text has {len(text)} characters; at most {LONGEST_NOTE} are kept", field=field)
+    return text.replace("\0", "")
+
+
+def params(values: dict[str, Param]) -> None:
+    """Invalid unless all parameters can be stored."""
+    for name, value in values.items():
+        key(name, "params")
+        if isinstance(value, str) and len(value) > LONGEST_VALUE:
+            raise Invalid(f"the parameter {name!r} has {len(value)} characters", field=f"params.{name}",
+                          hint=f"at most {LONGEST_VALUE} are kept; log the text as an artifact")  # fmt: skip
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise Invalid(f"the parameter {name!r} does not fit into 64 bits", field=f"params.{name}",
+                          hint="record it as text")  # fmt: skip
+
+
+def number(value: Param) -> float | None:
+    """What a parameter counts in comparisons of numbers: true 1, false 0, text and NaN nothing."""
+    if value is None or isinstance(value, str):
+        return None
+    return None if math.isnan(value) else float(value)
+
+
+def artifact(new: NewArtifact, field: str) -> None:
+    """Invalid unless the artifact and its files can be stored."""
+    label(new.name, f"{field}.name")
+    for name, text in (("kind", new.kind), ("format", new.format)):
+        if text:
+            kind(text, f"{field}.{name}")
+    try:
+        json.dumps(new.metadata)
+    except (TypeError, ValueError) as problem:
+        raise Invalid(f"the metadata is not a document: {problem}", field=f"{field}.metadata") from None
+    seen = set()
+    for index, file in enumerate(new.files):
+        _file(file, f"{field}.files.{index}")
+        if file.path in seen:
+            raise Invalid(f"two files have the path {file.path!r}", field=f"{field}.files.{index}.path")
+        seen.add(file.path)
+
+
+def batch(batch: Batch) -> None:
+    """Invalid unless everything in the batch has a name that can be stored and a range that makes sense."""
+    if not 0 < len(batch.writer) <= 100 or not batch.writer.isprintable():
+        raise Invalid("a writer is named by its journal's id", field="writer")
+    if not 0 <= batch.start <= batch.end < 2**63:
+        raise Invalid(f"a stretch goes from a byte to a later one, not from {batch.start} to {batch.end}", field="end")
+    for index, series in enumerate(batch.series):
+        key(series.name, f"series.{index}.name")
+    params(batch.params)
+    for name in batch.facts:
+        key(name, "facts")
+    for text in (*batch.add_tags, *batch.remove_tags):
+        tag(text)
+    if batch.name is not None:
+        label(batch.name, "name")
+    for index, new in enumerate(batch.artifacts):
+        artifact(new, f"artifacts.{index}")
+    if batch.opening is not None:
+        if batch.opening.name:
+            label(batch.opening.name, "opening.name")
+        kind(batch.opening.kind, "opening.kind")
+        if batch.opening.parent and not is_id(batch.opening.parent):
+            raise Invalid("a run's id is a UUID in lower case", field="opening.parent")
+    if batch.ending is not None and not batch.ending.status.final:
+        raise Invalid(f"a run ends completed, failed or stopped, not {batch.ending.status}", field="ending.status")
+
+
+def draft(new: NewRun) -> None:
+    """Invalid unless the draft can be stored."""
+    if new.name:
+        label(new.name, "name")
+    kind(new.kind, "kind")
+    params(new.params)
+    for text in new.tags:
+        tag(text)
+    for name in new.facts:
+        key(name, "facts")
+
+
+def _file(file: ArtifactFile, field: str) -> None:
+    path(file.path, f"{field}.path")
+    if len(file.hash) != 64 or not _HEXADECIMAL.issuperset(file.hash):
+        raise Invalid("a file is named by its BLAKE3 hash: 64 hexadecimal digits in lower case", field=f"{field}.hash")
+    if not 0 <= file.size < 2**63:
+        raise Invalid(f"a file cannot have {file.size} bytes", field=f"{field}.size")
+
+
+def _printable(text: str, field: str) -> None:
+    if text.isprintable():
+        return
+    for character in text:
+        if unicodedata.category(character) in _UNPRINTABLE:
+            raise Invalid(f"a name has no control characters: {text[:100]!r}", field=field)

@@ -1,0 +1,639 @@
+"""What one can do with a run: the door of this slice."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from larder.contract.endpoint import Nothing
+from larder.contract.errors import Conflict, Invalid, NotFound
+from larder.contract.ids import is_id, new_id
+from larder.contract.runs import (
+    Acknowledged,
+    Artifact,
+    ArtifactQuery,
+    Artifacts,
+    Batch,
+    Change,
+    Chart,
+    ChartQuery,
+    Clone,
+    Console,
+    ConsoleQuery,
+    Enqueue,
+    FileQuery,
+    Finish,
+    MetricNames,
+    MetricQuery,
+    NewArtifact,
+    NewRun,
+    Opening,
+    PointsBatch,
+    Run,
+    RunPage,
+    RunQuery,
+    RunStatus,
+    Series,
+    Start,
+    Stop,
+)  # fmt: skip
+from larder_server.kernel.context import Context
+from larder_server.kernel.outbox import Event
+from larder_server.kernel.routing import Download
+from larder_server.projects import service as projects
+from larder_server.queues import service as queues
+from larder_server.runs import events
+from larder_server.runs.rules import charts, life, names
+from larder_server.runs.store import artifacts, console, metrics, runs, search, writers
+from larder_server.runs.store.metrics import Columns
+from larder_server.runs.store.runs import Record
+
+KIND = "run"
+"""The kind of a run's job in a queue."""
+
+KEPT_BY_CLONE = ("command", "code", "packages", "environment")
+CODE = "code/"
+"""Artifacts under this name hold the code that a clone needs."""
+
+AGENT_LOST = "agent lost"
+_TIDIED_AT_ONCE = 200_000
+_LONGEST_PAGE = 10_000
+
+
+# -- runs ----------------------------------------------------------------------------------------------------------
+
+
+def create(context: Context, order: NewRun) -> Run:
+    """Make a draft, or import a run that ended elsewhere.
+
+    Invalid: a name, a parameter or the status cannot be. Conflict: there is a run of that id. NotFound: no such parent.
+    """
+    names.draft(order)
+    life.first_status(order.status)
+    if order.id and not is_id(order.id):
+        raise Invalid("a run's id is a UUID in lower case", field="id")
+    if order.parent is not None:
+        _found(context, order.parent)
+    now = context.clock.now()
+    started, ended = order.started, order.ended
+    if order.status.final:
+        started = started if started is not None else ended if ended is not None else now
+        ended = ended if ended is not None else max(now, started)
+        if ended < started:
+            raise Invalid("a run cannot end before it started", field="ended")
+    elif started is not None or ended is not None:
+        raise Invalid("a draft has neither started nor ended", field="started" if started is not None else "ended",
+                      hint="give the status with which the run ended")  # fmt: skip
+    run_id = order.id or new_id()
+    return _create(context, replace(order, id=run_id, name=order.name or _default_name(order.kind, run_id)),
+                   created=started if started is not None else now, started=started, ended=ended)  # fmt: skip
+
+
+def find(context: Context, query: RunQuery) -> RunPage:
+    """One page of runs. Invalid: `where` does not parse (`position` is the character at fault)."""
+    found = search.find(context, query)
+    records = runs.by_seqs(context, found.seqs)
+    return RunPage(runs=_full(context, records, facts=query.facts), total=found.total,
+                   total_is_exact=found.total_is_exact)  # fmt: skip
+
+
+def get(context: Context, _: Nothing, run_id: str) -> Run:
+    """A run with all that is known of it. NotFound."""
+    return _whole(context, _found(context, run_id))
+
+
+def change(context: Context, order: Change, run_id: str) -> Run:
+    """Change names and marks. NotFound; Invalid: a name or tag cannot be."""
+    if order.name is not None:
+        names.label(order.name, "name")
+    for tag in (*order.add_tags, *order.remove_tags):
+        names.tag(tag)
+    record = _found(context, run_id, lock=True)
+    _mark(context, record, name=order.name, notes=order.notes, add=order.add_tags, remove=order.remove_tags)
+    if order.archived is not None and order.archived != record.run.archived:
+        runs.update(context, record.seq, archived=int(order.archived))
+        context.emit(events.changed(run_id, fields=["archived"]))
+    return get(context, Nothing(), run_id)
+
+
+def delete(context: Context, _: Nothing, run_id: str) -> Nothing:
+    """Delete a run with all it holds, and its place in a queue. NotFound."""
+    record = _found(context, run_id, lock=True)
+    queues.remove(context, kind=KIND, subject=run_id)
+    metrics.delete(context, record.seq)
+    console.delete(context, record.seq)
+    artifacts.delete(context, record.seq)
+    writers.delete(context, record.seq)
+    runs.delete(context, record.seq)
+    context.emit(events.deleted(run_id, project=record.run.project, name=record.run.name))
+    return Nothing()
+
+
+def clone(context: Context, order: Clone, run_id: str) -> Run:
+    """Draft a copy with changed parameters; its fact `overrides` holds what differs from the recorded command.
+
+    NotFound; Invalid: a name, tag or parameter cannot be.
+    """
+    source = _found(context, run_id)
+    facts = runs.facts_of(context, [source.seq])[source.seq]
+    overrides = {**facts.get("overrides", {}), **order.params}
+    draft = NewRun(
+        project=source.run.project,
+        name=order.name or source.run.name,
+        id=new_id(),
+        kind=source.run.kind,
+        params={**runs.params_of(context, [source.seq])[source.seq], **order.params},
+        tags=order.tags,
+        parent=run_id,
+        facts={**{name: facts[name] for name in KEPT_BY_CLONE if name in facts}, "overrides": overrides},
+    )
+    names.draft(draft)
+    run = _create(context, draft, created=context.clock.now())
+    code = [
+        replace(artifact, version=1, created=run.created)
+        for artifact in _newest(artifacts.all_of(context, source.seq))
+        if artifact.name.startswith(CODE)
+    ]
+    artifacts.insert(context, _found(context, run.id).seq, code)
+    return run
+
+
+# -- life ----------------------------------------------------------------------------------------------------------
+
+
+def enqueue(context: Context, order: Enqueue, run_id: str) -> Run:
+    """Put a draft into a queue. NotFound; Conflict: it is no draft; Invalid: the queue's name cannot be."""
+    record = _found(context, run_id, lock=True)
+    life.may_enqueue(record.run)
+    queues.put(context, order.queue, kind=KIND, subject=run_id)
+    runs.update(context, record.seq, status=RunStatus.QUEUED.value, queue=order.queue, reason="")
+    context.emit(events.queued(run_id, queue=order.queue))
+    return get(context, Nothing(), run_id)
+
+
+def start(context: Context, order: Start, run_id: str) -> Run:
+    """Start a leased run; what an earlier attempt left is removed. Asking twice with one fence changes nothing.
+
+    NotFound; Conflict: the fence is not that of the living lease, or the run cannot start.
+    """
+    record = _found(context, run_id, lock=True)
+    queues.check_fence(context, kind=KIND, subject=run_id, fence=order.fence)
+    life.may_start(record.run, order.fence)
+    if record.run.status is RunStatus.RUNNING and record.run.attempt == order.fence:
+        return _whole(context, record)
+    _wipe(context, record, attempt=order.fence)
+    now = context.clock.now()
+    runs.update(
+        context, record.seq, status=RunStatus.RUNNING.value, attempt=order.fence, started=now, ended=None,
+        heartbeat=now, host=names.note(order.host, "host"), reason="", exit_status=None, lost_records=0, stop=0,
+    )  # fmt: skip
+    context.emit(events.started(run_id, attempt=order.fence, agent=order.agent, host=order.host))
+    return get(context, Nothing(), run_id)
+
+
+def stop(context: Context, order: Stop, run_id: str) -> Run:
+    """Ask a run to stop: one that waits is stopped at once, one that runs hears of it from its next answer.
+
+    NotFound; Conflict: it is a draft, completed or failed.
+    """
+    record = _found(context, run_id, lock=True)
+    life.may_stop(record.run)
+    reason = names.note(order.reason, "reason")
+    if record.run.status is RunStatus.QUEUED:
+        queues.remove(context, kind=KIND, subject=run_id)
+        _end(context, record, RunStatus.STOPPED, at=context.clock.now(), reason=reason)
+    elif record.run.status is not RunStatus.STOPPED and not record.stop:
+        runs.update(context, record.seq, stop=1)
+        queues.ask_stop(context, kind=KIND, subject=run_id)
+        context.emit(events.stop_asked(run_id, reason=reason))
+    return get(context, Nothing(), run_id)
+
+
+def finish(context: Context, order: Finish, run_id: str) -> Run:
+    """End a run; one that has ended already answers as it is.
+
+    NotFound; Invalid: the status is not final; Conflict: `attempt` is not the run's newest.
+    """
+    life.ending(order.status)
+    record = _found(context, run_id, lock=True)
+    if order.attempt is not None:
+        life.check_attempt(record.run, order.attempt)
+    if record.run.status.final:
+        return _whole(context, record)
+    if record.run.status is RunStatus.QUEUED:
+        queues.remove(context, kind=KIND, subject=run_id)
+    elif order.attempt is None:  # by hand: whoever executes the run has to hear of it
+        queues.ask_stop(context, kind=KIND, subject=run_id)
+    _end(context, record, order.status, at=context.clock.now(), reason=names.note(order.reason, "reason"),
+         exit_status=order.exit_status)  # fmt: skip
+    return get(context, Nothing(), run_id)
+
+
+def lease_expired(context: Context, *, run_id: str, fence: int) -> None:
+    """The agent that held a run with this fence is gone: a run that it had begun waits in its queue again."""
+    record = runs.find(context, run_id, lock=True)
+    if record is None or record.run.status.final:
+        queues.remove(context, kind=KIND, subject=run_id)
+        return
+    if record.run.status is not RunStatus.RUNNING or record.run.attempt != fence:
+        return
+    if record.stop:
+        queues.remove(context, kind=KIND, subject=run_id)
+        _end(context, record, RunStatus.STOPPED, at=context.clock.now(), reason=AGENT_LOST)
+        return
+    runs.update(context, record.seq, status=RunStatus.QUEUED.value, reason=AGENT_LOST)
+    context.emit(events.requeued(run_id, attempt=fence, reason=AGENT_LOST))
+
+
+def mark_lost(context: Context) -> int:
+    """Mark the runs that no agent watches and that have been silent for too long; how many. A word brings one back."""
+    silent = runs.silent(context, before=context.clock.now() - life.SILENCE)
+    for record in silent:
+        reason = f"no word for {life.SILENCE // 60_000_000} minutes"
+        runs.update(context, record.seq, status=RunStatus.LOST.value, reason=reason)
+        context.emit(events.lost(record.run.id, reason=reason))
+    return len(silent)
+
+
+# -- what a run reports --------------------------------------------------------------------------------------------
+
+
+def append(context: Context, batch: Batch, run_id: str) -> Acknowledged:
+    """Store a stretch of a journal exactly once, all or nothing; an opening makes the run where it is unknown.
+
+    A stretch that ends at or before the stored offset is answered with that offset and not stored again; so a stretch
+    from 0 to 0 asks for the offset. NotFound: the run is unknown and the batch does not open it. Conflict: the stretch
+    does not begin at the stored offset, the attempt is not the newest, or the run takes no more. Invalid: a part of
+    the batch cannot be.
+    """
+    names.batch(batch)
+    series = _columns(batch)
+    record = runs.find(context, run_id, lock=True) or _open(context, batch, run_id)
+    life.check_attempt(record.run, batch.attempt)
+    writer = writers.find(context, record.seq, batch.writer)
+    offset = writer.offset if writer else 0
+    if batch.end <= offset and not (batch.closed and writer and not writer.closed):
+        # a batch from an end to the same end is a sign of life
+        if batch.start == batch.end and not record.run.status.final:
+            runs.update(context, record.seq, heartbeat=context.clock.now())
+        return Acknowledged(offset=offset, stop=record.stop)
+    status = life.admit(record.run, batch, offset=offset if writer else None, closed=bool(writer and writer.closed))
+    now = context.clock.now()
+    if status is not record.run.status:
+        record = _go_on(context, record, batch.opening, now=now)
+    if series:
+        metrics.append(context, record.seq, series)
+    if batch.console:
+        console.append(context, record.seq, batch.console)
+    if batch.params:
+        runs.put_params(context, record.seq, batch.params)
+        context.emit(events.changed(run_id, fields=["params"]))
+    if batch.facts:
+        runs.put_facts(context, record.seq, batch.facts)
+    _mark(context, record, name=batch.name, notes=batch.notes, add=batch.add_tags, remove=batch.remove_tags)
+    _put_artifacts(context, record, batch.artifacts)
+    writers.put(context, record.seq, batch.writer, offset=batch.end, attempt=batch.attempt, closed=batch.closed)
+    host = batch.opening.host if batch.opening and batch.opening.role == "main" else ""
+    runs.update(context, record.seq, heartbeat=now, **_columns_told(batch.facts, host=host))
+    if batch.ending is not None and not status.final:
+        ending = batch.ending
+        _end(context, record, ending.status, at=ending.time or now, reason=names.note(ending.reason, "ending.reason"),
+             exit_status=ending.exit_status, lost_records=ending.lost_records)  # fmt: skip
+    context.signal(events.logged(run_id))
+    return Acknowledged(offset=batch.end, stop=record.stop)
+
+
+def log_metrics(context: Context, batch: PointsBatch, run_id: str) -> Nothing:
+    """Log points without a journal; steps go on from the number of points, times are now, where they are not given.
+
+    NotFound; Conflict: the run takes no metrics; Invalid: a part of the batch cannot be, and nothing is stored.
+    """
+    record = _found(context, run_id, lock=True)
+    life.may_log(record.run)
+    now = context.clock.now()
+    counts = metrics.counts(context, record.seq, [points.name for points in batch.metrics])
+    series: dict[str, Columns] = {}
+    for index, points in enumerate(batch.metrics):
+        field = f"metrics.{index}"
+        count = len(points.values)
+        first = counts.get(points.name, 0)
+        counts[points.name] = first + count
+        for name, column in (("steps", points.steps), ("times", points.times)):
+            if column and len(column) != count:
+                raise Invalid(f"{count} values have {len(column)} {name}", field=f"{field}.{name}")
+        try:
+            columns = Columns(
+                np.array(points.steps or range(first, first + count), "<i8").tobytes(),
+                np.array(points.times or [now] * count, "<i8").tobytes(),
+                np.array(points.values, "<f8").tobytes(),
+            )
+        except OverflowError:
+            raise Invalid("steps and times fit into 64 bits", field=field) from None
+        _add_columns(series, names.key(points.name, f"{field}.name"), columns)
+    if record.run.status is RunStatus.LOST:
+        record = _go_on(context, record, None, now=now)
+    if series:
+        metrics.append(context, record.seq, series)
+    runs.update(context, record.seq, heartbeat=now)
+    context.signal(events.logged(run_id))
+    return Nothing()
+
+
+def tidy(context: Context, *, run_id: str) -> None:
+    """Pack what many small batches of a run have left; a long run takes several turns."""
+    record = runs.find(context, run_id)
+    if record is not None and metrics.tidy(context, record.seq, most=_TIDIED_AT_ONCE):
+        context.emit(events.tidy_due(run_id))
+
+
+# -- what is read back ---------------------------------------------------------------------------------------------
+
+
+def list_metrics(context: Context, _: Nothing, run_id: str) -> MetricNames:
+    """The metrics of a run with their summaries, by name. NotFound."""
+    record = _found(context, run_id)
+    return MetricNames(metrics=metrics.summaries_of(context, [record.seq])[record.seq])
+
+
+def read_metric(context: Context, query: MetricQuery, run_id: str) -> Series:
+    """All points of a metric, by step; those of one step as they arrived. NotFound."""
+    run, metric = _metric(context, run_id, query.name)
+    points = metrics.read(context, run, metric, first=query.first_step, last=query.last_step)
+    return Series(
+        name=query.name,
+        steps=points.steps.astype("<i8").tobytes(),
+        times=points.times.astype("<i8").tobytes(),
+        values=points.values.astype("<f8").tobytes(),
+    )
+
+
+def chart(context: Context, query: ChartQuery, run_id: str) -> Chart:
+    """A metric reduced to at most the asked number of points, extremes kept. NotFound; Invalid: too few or too many."""
+    if not charts.FEWEST <= query.points <= charts.MOST:
+        raise Invalid(f"a chart has {charts.FEWEST} to {charts.MOST} points", field="points")
+    run, metric = _metric(context, run_id, query.name)
+    reduced = metrics.chart(context, run, metric, limit=query.points, first=query.first_step, last=query.last_step)
+    return Chart(
+        name=query.name,
+        steps=reduced.points.steps.tolist(),
+        times=reduced.points.times.tolist(),
+        values=reduced.points.values.tolist(),
+        total=reduced.total,
+    )
+
+
+def read_console(context: Context, query: ConsoleQuery, run_id: str) -> Console:
+    """Console lines. NotFound; Invalid: a number is below zero."""
+    for name in ("after", "tail"):
+        if getattr(query, name) < 0:
+            raise Invalid(f"{name} is a number from 0", field=name)
+    record = _found(context, run_id)
+    if query.tail:
+        return console.tail(context, record.seq, lines=min(query.tail, _LONGEST_PAGE), search=query.search)
+    limit = min(max(query.limit, 1), _LONGEST_PAGE)
+    return console.read(context, record.seq, after=query.after, limit=limit, search=query.search)
+
+
+def list_artifacts(context: Context, query: ArtifactQuery, run_id: str) -> Artifacts:
+    """The artifacts of a run by name and version. NotFound."""
+    found = artifacts.all_of(context, _found(context, run_id).seq, query.name)
+    return Artifacts(artifacts=_newest(found) if query.latest else found)
+
+
+def read_file(context: Context, query: FileQuery, run_id: str) -> Download:
+    """One file of an artifact; without a path, the only one. NotFound; Invalid: it has several files."""
+    artifact = artifacts.find(context, _found(context, run_id).seq, query.name, query.version)
+    if artifact is None:
+        version = f" in version {query.version}" if query.version else ""
+        raise NotFound(f"run {run_id} has no artifact {query.name!r}{version}")
+    files = [file for file in artifact.files if file.path == query.path or not query.path]
+    if not files:
+        raise NotFound(f"artifact {query.name!r} has no file {query.path!r}")
+    if len(files) > 1:
+        raise Invalid(f"artifact {query.name!r} has {len(files)} files", field="path",
+                      hint="name one of them: " + ", ".join(file.path for file in files[:10]))  # fmt: skip
+    return Download(hash=files[0].hash, size=files[0].size, name=files[0].path.rpartition("/")[2])
+
+
+# -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _found(context: Context, run_id: str, *, lock: bool = False) -> Record:
+    record = runs.find(context, run_id, lock=lock)
+    if record is None:
+        raise NotFound(f"there is no run {run_id[:100]}")
+    return record
+
+
+def _default_name(kind: str, run_id: str) -> str:
+    return f"{kind}-{run_id[-6:]}"
+
+
+def _metric(context: Context, run_id: str, name: str) -> tuple[int, int]:
+    record = _found(context, run_id)
+    metric = metrics.find(context, record.seq, name)
+    if metric is None:
+        raise NotFound(f"run {run_id} has no metric {name[:100]!r}")
+    return record.seq, metric
+
+
+def _whole(context: Context, record: Record) -> Run:
+    return _full(context, [record], facts=True)[0]
+
+
+def _full(context: Context, records: list[Record], *, facts: bool) -> list[Run]:
+    seqs = [record.seq for record in records]
+    tags, params = runs.tags_of(context, seqs), runs.params_of(context, seqs)
+    summaries = metrics.summaries_of(context, seqs)
+    documents: dict[int, dict[str, Any]] = runs.facts_of(context, seqs) if facts else {}
+    return [
+        replace(record.run, tags=tags[record.seq], params=params[record.seq], metrics=summaries[record.seq],
+                facts=documents.get(record.seq, {}))
+        for record in records
+    ]  # fmt: skip
+
+
+def _newest(found: list[Artifact]) -> list[Artifact]:
+    return list({artifact.name: artifact for artifact in found}.values())
+
+
+def _create(
+    context: Context, order: NewRun, *, created: int, started: int | None = None, ended: int | None = None
+) -> Run:
+    projects.ensure(context, order.project)
+    told = _told(order.facts)
+    run = Run(
+        id=order.id, project=order.project, name=order.name, status=order.status, created=created, started=started,
+        ended=ended, user=context.user, kind=order.kind, tags=sorted(set(order.tags)), parent=order.parent,
+        notes=names.note(order.notes, "notes"), host=told.host, branch=told.branch, commit=told.commit,
+    )  # fmt: skip
+    record = runs.insert(context, run)
+    if record is None:
+        raise Conflict(f"there is a run {order.id} already")
+    runs.put_params(context, record.seq, order.params)
+    runs.put_facts(context, record.seq, order.facts)
+    context.emit(_created(run))
+    if run.status.final:
+        context.emit(_finished(run, run.status, run.reason))
+    return _whole(context, record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    host: str = ""
+    branch: str = ""
+    commit: str = ""
+
+
+def _told(facts: Mapping[str, Any], host: str = "") -> _Told:
+    """What the facts say of things that have a column of their own."""
+
+    def text(name: str, entry: str) -> str:
+        document = facts.get(name)
+        found = document.get(entry) if isinstance(document, dict) else None
+        return names.note(found, f"facts.{name}") if isinstance(found, str) else ""
+
+    return _Told(host=names.note(host, "host") or text("machine", "host"), branch=text("code", "branch"),
+                 commit=text("code", "commit"))  # fmt: skip
+
+
+def _columns_told(facts: Mapping[str, Any], *, host: str) -> dict[str, str]:
+    told = _told(facts, host)
+    columns = {"host": told.host, "branch": told.branch, "commit_id": told.commit}
+    return {column: value for column, value in columns.items() if value}
+
+
+def _open(context: Context, batch: Batch, run_id: str) -> Record:
+    opening = batch.opening
+    # a run of a later attempt was known here once: it has been deleted
+    if opening is None or batch.attempt:
+        raise NotFound(f"there is no run {run_id[:100]}", hint="it may have been deleted")
+    if not is_id(run_id):
+        raise Invalid("a run's id is a UUID in lower case", field="run_id")
+    projects.ensure(context, opening.project)
+    now = context.clock.now()
+    run = Run(
+        id=run_id, project=opening.project, name=opening.name or _default_name(opening.kind, run_id),
+        status=RunStatus.RUNNING, created=opening.time or now,
+        started=opening.time or now, heartbeat=now, user=context.user, kind=opening.kind, parent=opening.parent or None,
+        host=names.note(opening.host, "opening.host"),
+    )  # fmt: skip
+    record = runs.insert(context, run)
+    if record is None:  # another process of the run was faster
+        return _found(context, run_id, lock=True)
+    context.emit(_created(run))
+    context.emit(events.started(run_id, attempt=0, agent="", host=run.host))
+    return record
+
+
+def _go_on(context: Context, record: Record, opening: Opening | None, *, now: int) -> Record:
+    """The run is running, for the first time or again."""
+    before = record.run.status
+    if before is RunStatus.QUEUED:
+        queues.remove(context, kind=KIND, subject=record.run.id)
+    started = record.run.started or (opening.time if opening else 0) or now
+    run = replace(record.run, status=RunStatus.RUNNING, started=started, ended=None, exit_status=None, reason="")
+    runs.update(context, record.seq, status=run.status.value, started=started, ended=None, exit_status=None, reason="",
+                stop=0)  # fmt: skip
+    if before in (RunStatus.DRAFT, RunStatus.QUEUED):
+        context.emit(events.started(run.id, attempt=run.attempt, agent="", host=opening.host if opening else ""))
+    else:
+        context.emit(events.resumed(run.id, before=before))
+    return replace(record, run=run, stop=False)
+
+
+def _end(
+    context: Context, record: Record, status: RunStatus, *, at: int, reason: str, exit_status: int | None = None,
+    lost_records: int = 0,
+) -> None:  # fmt: skip
+    ended = max(at, record.run.started or at)
+    runs.update(context, record.seq, status=status.value, ended=ended, reason=reason, exit_status=exit_status,
+                lost_records=lost_records)  # fmt: skip
+    context.emit(_finished(record.run, status, reason))
+
+
+def _mark(
+    context: Context, record: Record, *, name: str | None, notes: str | None, add: list[str], remove: list[str]
+) -> None:
+    fields = [field for field, value in (("name", name), ("notes", notes)) if value is not None]
+    if add or remove:
+        fields.append("tags")
+    if fields:
+        notes = notes if notes is None else names.note(notes, "notes")
+        runs.mark(context, record, name=name, notes=notes, add=add, remove=remove)
+        context.emit(events.changed(record.run.id, fields=fields))
+
+
+def _put_artifacts(context: Context, record: Record, new: list[NewArtifact]) -> None:
+    if not new:
+        return
+    _check_objects(context, [(file.hash, file.size) for artifact in new for file in artifact.files])
+    versions = {artifact.name: artifacts.latest_version(context, record.seq, artifact.name) for artifact in new}
+    now = context.clock.now()
+    made = []
+    for artifact in new:
+        versions[artifact.name] += 1
+        made.append(
+            Artifact(
+                name=artifact.name, version=versions[artifact.name], kind=artifact.kind, format=artifact.format,
+                files=artifact.files, size=sum(file.size for file in artifact.files), step=artifact.step,
+                metadata=artifact.metadata,
+                # later than the run itself, by which a new attempt knows what the draft came with
+                created=max(artifact.time or now, record.run.created + 1),
+            )
+        )  # fmt: skip
+    artifacts.insert(context, record.seq, made)
+    for stored in made:
+        context.emit(events.artifact_logged(record.run.id, name=stored.name, version=stored.version, kind=stored.kind))
+
+
+def _check_objects(context: Context, files: list[tuple[str, int]]) -> None:
+    wanted = dict(files)
+    with ThreadPoolExecutor(max_workers=min(len(wanted), 16) or 1) as pool:
+        sizes = pool.map(lambda hash: context.objects.size(context.tenant, hash), wanted)
+        for (hash, size), stored in zip(wanted.items(), sizes, strict=True):
+            if stored is None:
+                raise Conflict(f"object {hash[:12]}… is not in the store", hint="upload the file, then send its name")
+            if stored != size:
+                raise Invalid(f"object {hash[:12]}… has {stored} bytes, not {size}", field="artifacts.files.size")
+
+
+def _wipe(context: Context, record: Record, *, attempt: int) -> None:
+    """Remove what an earlier attempt has reported; parameters and facts are written over by the new one."""
+    journals = writers.delete(context, record.seq)
+    if not journals:
+        return
+    wiped = {
+        "journals": journals,
+        "metrics": metrics.delete(context, record.seq),
+        "lines": console.delete(context, record.seq),
+        "artifacts": artifacts.delete(context, record.seq, after=record.run.created),
+    }
+    context.emit(events.restarted(record.run.id, attempt=attempt, wiped=wiped))
+
+
+def _columns(batch: Batch) -> dict[str, Columns]:
+    series: dict[str, Columns] = {}
+    for index, points in enumerate(batch.series):
+        length = len(points.values)
+        if length % 8 or len(points.steps) != length or len(points.times) != length:
+            raise Invalid("steps, times and values have 8 bytes for each point", field=f"series.{index}.values")
+        _add_columns(series, points.name, Columns(points.steps, points.times, points.values))
+    return series
+
+
+def _add_columns(series: dict[str, Columns], name: str, new: Columns) -> None:
+    if not len(new):
+        return
+    old = series.get(name)
+    series[name] = Columns(old.steps + new.steps, old.times + new.times, old.values + new.values) if old else new
+
+
+def _created(run: Run) -> Event:
+    return events.created(run.id, project=run.project, name=run.name, kind=run.kind, parent=run.parent)
+
+
+def _finished(run: Run, status: RunStatus, reason: str) -> Event:
+    return events.finished(run.id, project=run.project, kind=run.kind, status=status, reason=reason)

@@ -1,0 +1,1 @@
+"""Runs in SQL: each file speaks about its own tables, in the transaction of the context."""

@@ -1,0 +1,35 @@
+"""Writers in SQL: how far the journal of each process of a run is stored."""
+
+from dataclasses import dataclass
+
+from larder_server.kernel.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """What is stored of one journal."""
+
+    offset: int
+    closed: bool
+
+
+def find(context: Context, run: int, writer: str) -> Writer | None:
+    row = context.db.one(
+        "select end_offset, closed from writers where tenant = :tenant and run = :run and writer = :writer",
+        run=run,
+        writer=writer,
+    )
+    return None if row is None else Writer(offset=row.end_offset, closed=bool(row.closed))
+
+
+def put(context: Context, run: int, writer: str, *, offset: int, attempt: int, closed: bool) -> None:
+    context.db.change(
+        "insert into writers (tenant, run, writer, end_offset, attempt, closed)"
+        " values (:tenant, :run, :writer, :offset, :attempt, :closed) on conflict (tenant, run, writer)"
+        " do update set end_offset = excluded.end_offset, attempt = excluded.attempt, closed = excluded.closed",
+        run=run, writer=writer, offset=offset, attempt=attempt, closed=int(closed),
+    )  # fmt: skip
+
+
+def delete(context: Context, run: int) -> int:
+    return context.db.change("delete from writers where tenant = :tenant and run = :run", run=run)
