@@ -232,6 +232,9 @@ class _Search:
         rarest = self._rarest(indexed, VISITED // max(1, weight - 1))
         if rarest is None and self._in_scope_up_to(affordable + 1) > affordable:
             return self._wide(affordable)
+        if rarest is not None and weight <= 1:
+            total = self._count(rarest)
+            return self._look_at(rarest) if total <= FEW else Found(seqs=self._walk(), total=total)
         found = self._look_at(rarest, most=FEW + 1)
         return found if found.total <= FEW else Found(seqs=self._walk(), total=self._count(rarest))
 

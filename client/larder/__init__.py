@@ -1,0 +1,38 @@
+"""Larder's public names; `import larder` loads nothing else until one of them is used."""
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take longer than all the rest
+if TYPE_CHECKING:
+    from typing import Any
+
+    from larder.recording import Run, current, init
+    from larder.runs import RecordedRun, compare
+    from larder.runs import find as runs
+    from larder.runs import get as run
+
+__version__ = "0.1.0"
+__all__ = ["RecordedRun", "Run", "__version__", "compare", "current", "init", "run", "runs"]
+
+_HOMES = {
+    "RecordedRun": ("larder.runs", "RecordedRun"),
+    "Run": ("larder.recording", "Run"),
+    "compare": ("larder.runs", "compare"),
+    "current": ("larder.recording", "current"),
+    "init": ("larder.recording", "init"),
+    "run": ("larder.runs", "get"),
+}
+
+
+def __getattr__(name: str) -> "Any":
+    if name == "runs":
+        return import_module("larder.runs")  # a module that can be called: `larder.runs(project="bakery")`
+    if name in _HOMES:
+        module, attribute = _HOMES[name]
+        value = globals()[name] = getattr(import_module(module), attribute)
+        return value
+    raise AttributeError(f"module 'larder' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

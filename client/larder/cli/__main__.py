@@ -1,0 +1,5 @@
+"""`python -m larder.cli` is `larder`."""
+
+from larder.cli import main
+
+main()

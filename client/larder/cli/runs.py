@@ -1,0 +1,502 @@
+"""`larder runs`: find, read, compare, clone and stop runs."""
+
+import csv
+import io
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from larder import config
+from larder.cli import output
+from larder.contract.errors import LarderError
+from larder.contract.runs import RunStatus
+from larder.runs import Comparison, RecordedRun, RunList, compare, find, get
+
+
+@click.group()
+def runs() -> None:
+    """Find, read, compare, clone and stop runs.
+
+    A run may be named by its id, by the last 8 characters of it that lists show, or by the address of its page.
+    """
+
+
+def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.argument("text", nargs=-1),
+            click.option("--project", "-p", default="", help="Only runs of this project."),
+            click.option("--where", "-w", default="", help="Condition: 'metrics.loss < 0.3 and tags has good'."),
+            click.option("--sort", "-s", default="created", show_default=True, help="Field to order by."),
+            click.option("--desc/--asc", "descending", default=None, help="Direction; new ones and good ones first."),
+            click.option("--archived", is_flag=True, help="Look among archived runs."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _found(
+    text: Sequence[str], project: str, where: str, sort: str, descending: bool | None, archived: bool, limit: int
+) -> RunList:
+    return find(
+        project,
+        where,
+        text=" ".join(text),
+        order_by=sort,
+        descending=descending,
+        limit=limit,
+        archived=archived,
+    )
+
+
+@runs.command("ls")
+@_selection
+@click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1))
+@click.option("--columns", "-c", default="", help="Comma-separated, such as name,params.lr,metrics.loss.")
+@click.option(
+    "--as", "form", type=click.Choice(["python", "cli", "curl"]), help="Print this question in another language."
+)
+@output.as_json
+def ls(
+    text: tuple[str, ...],
+    project: str,
+    where: str,
+    sort: str,
+    descending: bool | None,
+    archived: bool,
+    limit: int,
+    columns: str,
+    form: str | None,
+    as_json: bool,
+) -> None:
+    """List runs; TEXT finds names, tags, notes and remembered numbers."""
+    if form is not None:
+        click.echo(_question(form, text, project, where, sort, descending, archived, limit))
+        return
+    found = _found(text, project, where, sort, descending, archived, limit)
+    if as_json:
+        output.document([run.record for run in found])
+        return
+    rows = [_row(run) for run in found]
+    chosen = [name.strip() for name in columns.split(",") if name.strip()] or _columns(found, project, sort)
+    output.table(rows, ["id", *(name for name in chosen if name != "id")])
+    if not rows:
+        output.say("No runs match." if where or text or project else "No runs yet. `larder run -- CMD` records one.")
+    elif found.total > len(rows):
+        output.say(f"{len(rows)} of {found.total} runs; -n {found.total} lists all.")
+
+
+@runs.command("export")
+@_selection
+@click.option("--limit", "-n", default=100_000, show_default=True, type=click.IntRange(1))
+@click.option("--output", "-o", "to", type=click.Path(dir_okay=False, path_type=Path), help="File instead of stdout.")
+@output.as_json
+def export(
+    text: tuple[str, ...],
+    project: str,
+    where: str,
+    sort: str,
+    descending: bool | None,
+    archived: bool,
+    limit: int,
+    to: Path | None,
+    as_json: bool,
+) -> None:
+    """Write runs as CSV: a row a run, a column a parameter and a metric (its last value)."""
+    found = _found(text, project, where, sort, descending, archived, limit)
+    if as_json and to is None:
+        output.document([run.record for run in found])
+        return
+    rows = found.table()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    fixed = [name for name in names if not name.startswith(("params.", "metrics."))]
+    columns = [*fixed, *(sorted(name for name in names if name not in fixed))]
+    sheet = io.StringIO(newline="")
+    writer = csv.DictWriter(sheet, columns or ["id"])
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+    if to is None:
+        click.echo(sheet.getvalue(), nl=False)
+    elif as_json:
+        with to.open("w", encoding="utf-8") as file:
+            output.document([run.record for run in found], to=file)
+    else:
+        to.write_text(sheet.getvalue(), "utf-8", newline="")
+    output.say(f"{len(rows)} runs" + (f" written to {to}." if to else "."))
+
+
+@runs.command("show")
+@click.argument("run")
+@output.as_json
+def show(run: str, as_json: bool) -> None:
+    """Show a run: what went in and what came out."""
+    found = get(run)
+    if as_json:
+        output.document(found.record)
+        return
+    card = found.card()
+    card["created"] = output.moment(found.created)
+    if found.seconds is not None:
+        card["took"] = output.duration(found.seconds)
+    command = found.facts.get("command") or {}
+    if command.get("argv"):
+        card["command"] = shlex.join(str(part) for part in command["argv"])
+    sources = found.facts.get("sources") or {}
+    if sources:
+        states = [name if state == "active" else f"{name} ({state})" for name, state in sources.items()]
+        card["recorded"] = ", ".join(states)
+    width = max(len(key) for key in card)
+    for key, value in card.items():
+        click.echo(f"{click.style(key.ljust(width), bold=True)}  {value}")
+    for artifact in found.artifacts():
+        click.echo(f"{click.style('artifact'.ljust(width), bold=True)}  {artifact.name}  {output.size(artifact.size)}")
+
+
+@runs.command("logs")
+@click.argument("run")
+@click.option("--tail", "-n", default=0, type=click.IntRange(0), help="Only the last lines.")
+@click.option("--follow", "-f", is_flag=True, help="Wait for more until the run has ended.")
+@click.option("--search", default="", help="Only lines that hold this text.")
+@output.as_json
+def logs(run: str, tail: int, follow: bool, search: str, as_json: bool) -> None:
+    """Print the console of a run."""
+    lines = get(run).console(tail=tail, search=search, follow=follow)
+    if as_json:
+        output.document(list(lines))
+        return
+    for line in lines:
+        click.echo(line.text)
+
+
+@runs.command("metrics")
+@click.argument("run")
+@click.argument("name", default="")
+@click.option("--points", type=click.IntRange(4, 20_000), help="At most so many points, extremes kept.")
+@output.as_json
+def metrics(run: str, name: str, points: int | None, as_json: bool) -> None:
+    """Print the summaries of a run's metrics, or the points of the metric NAME."""
+    found = get(run)
+    if not name:
+        if as_json:
+            output.document(found.record.metrics)
+            return
+        rows = [
+            {"metric": key, "last": value.last, "min": value.min, "at step": value.min_step, "max": value.max}
+            | {"at": value.max_step, "mean": value.mean, "points": value.count}
+            for key, value in found.metrics.items()
+        ]
+        output.table(rows, ["metric", "last", "min", "at step", "max", "at", "mean", "points"], heads={"at": "at step"})
+        if not rows:
+            output.say("The run has no metrics.")
+        return
+    series = found.metrics.chart(name, points) if points else found.metrics(name)
+    if as_json:
+        output.document(
+            {"name": name, "steps": series.steps, "times": series.times, "values": series.values, "total": series.total}
+        )
+        return
+    output.table([{"step": step, "value": value} for step, value in series], ["step", "value"])
+
+
+@runs.command("compare")
+@click.argument("chosen", metavar="RUN RUN...", nargs=-1, required=True)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--system", is_flag=True, help="Also the curves of the machine.")
+@output.as_json
+def compare_runs(chosen: tuple[str, ...], as_csv: bool, system: bool, as_json: bool) -> None:
+    """Set runs side by side: the parameters and facts in which they differ, and all metrics; * marks the best."""
+    found = compare(*chosen)
+    if as_json:
+        output.document(
+            {
+                "runs": [run.id for run in found.runs],
+                "params": found.params,
+                "metrics": found.metrics,
+                "facts": found.facts,
+            }
+        )
+        return
+    rows = [row for row in found.table() if system or not row["what"].startswith("metrics.system/")]
+    columns = ["what", *(run.short for run in found.runs)]
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, columns)
+        writer.writeheader()
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        return
+    named = {"what": "name"} | {run.short: run.name for run in found.runs}
+    output.table([named, *_marked(found, rows)], columns, heads={"what": ""})
+    if not found.params:
+        output.say("Their parameters are the same.")
+
+
+@runs.command("clone")
+@click.argument("run")
+@click.option("--param", "-P", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter to change.")
+@click.option("--name", default="", help="Name of the copy.")
+@click.option("--tag", "tags", multiple=True, help="A tag for the copy.")
+@click.option("--enqueue", "queue", metavar="QUEUE", help="Put it into this queue at once.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 unless it completed.")
+@output.as_json
+def clone(
+    run: str, changes: tuple[str, ...], name: str, tags: tuple[str, ...], queue: str | None, wait: bool, as_json: bool
+) -> None:
+    """Draft a copy that runs the same code with some parameters changed; prints its id."""
+    copy = get(run).clone(output.pairs(changes, "--param"), name=name, tags=tags)
+    if queue is not None:
+        copy.enqueue(queue)
+    _print_id(copy, as_json)
+    if queue is None:
+        output.say(f"A draft. `larder runs enqueue {copy.short}` puts it into a queue.")
+        return
+    output.say(f"Waits in queue {queue}: {copy.url}")
+    if wait:
+        _wait(copy)
+
+
+@runs.command("enqueue")
+@click.argument("run")
+@click.option("--queue", "-q", default="default", show_default=True)
+@click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 unless it completed.")
+@output.as_json
+def enqueue(run: str, queue: str, wait: bool, as_json: bool) -> None:
+    """Put a draft into a queue, where an agent finds it; prints its id."""
+    found = get(run).enqueue(queue)
+    _print_id(found, as_json)
+    output.say(f"Waits in queue {queue}: {found.url}")
+    if wait:
+        _wait(found)
+
+
+@runs.command("stop")
+@click.argument("chosen", metavar="RUN...", nargs=-1, required=True)
+@click.option("--reason", default="")
+@output.as_json
+def stop(chosen: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Ask queued or running runs to stop."""
+    _each(chosen, "asked to stop", lambda run: run.stop(reason), as_json)
+
+
+@runs.command("tag")
+@click.argument("run")
+@click.argument("tags", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Take the tags away.")
+@output.as_json
+def tag(run: str, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
+    """Add tags to a run, or take them away; prints the tags it has."""
+    found = get(run)
+    found = found.remove_tags(*tags) if remove else found.set_tags(*tags)
+    if as_json:
+        output.document(found.tags)
+        return
+    for each in found.tags:
+        click.echo(each)
+
+
+@runs.command("archive")
+@click.argument("chosen", metavar="RUN...", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Show them again.")
+@output.as_json
+def archive(chosen: tuple[str, ...], undo: bool, as_json: bool) -> None:
+    """Hide runs from lists, without deleting anything."""
+    _each(chosen, "shown again" if undo else "archived", lambda run: run.archive(not undo), as_json)
+
+
+@runs.command("rm")
+@click.argument("chosen", metavar="RUN...", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output.as_json
+def rm(chosen: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete runs with all they hold; this cannot be undone (`archive` only hides)."""
+    found = [get(run) for run in chosen]
+    if not yes:
+        for run in found:
+            output.say(f"{run.short}  {run.name}  {run.status}  {len(run.metrics)} metrics")
+        if not sys.stdin.isatty():
+            raise click.UsageError("Deleting cannot be undone: say --yes.")
+        click.confirm(f"Delete {len(found)} runs for good?", abort=True, err=True)
+    for run in found:
+        run.delete()
+    if as_json:
+        output.document([run.id for run in found])
+    else:
+        for run in found:
+            click.echo(run.id)
+    output.say(f"{len(found)} deleted.")
+
+
+@runs.command("artifacts")
+@click.argument("run")
+@click.option("--all", "every", is_flag=True, help="Also older versions.")
+@output.as_json
+def artifacts(run: str, every: bool, as_json: bool) -> None:
+    """List the artifacts of a run."""
+    found = get(run).artifacts(latest=not every)
+    if as_json:
+        output.document([artifact.record for artifact in found])
+        return
+    rows = [
+        {"name": artifact.name, "version": artifact.version, "kind": artifact.kind, "format": artifact.format}
+        | {"files": len(artifact.files), "size": output.size(artifact.size)}
+        for artifact in found
+    ]
+    output.table(rows, ["name", "version", "kind", "format", "files", "size"])
+
+
+@runs.command("download")
+@click.argument("run")
+@click.argument("name")
+@click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--version", default=0, help="Version; the newest unless given.")
+@output.as_json
+def download(run: str, name: str, folder: Path, version: int, as_json: bool) -> None:
+    """Fetch an artifact into FOLDER, checked against its hashes; prints the paths."""
+    artifact = get(run).artifact(name, version=version)
+    with output.progress(artifact.size, name) as bar:
+        artifact.download(folder, advance=bar.update)
+    paths = [str(folder / file.path) for file in artifact.files]
+    if as_json:
+        output.document(paths)
+        return
+    for path in paths:
+        click.echo(path)
+
+
+# -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _row(run: RecordedRun) -> dict[str, Any]:
+    record = run.record
+    row: dict[str, Any] = {
+        "id": run.short,
+        "name": record.name,
+        "project": record.project,
+        "status": str(record.status),
+        "user": record.user,
+        "host": record.host,
+        "created": output.moment(record.created),
+        "took": output.duration(run.seconds),
+        "tags": ", ".join(record.tags),
+        "notes": record.notes,
+        "commit": record.commit[:10],
+        "branch": record.branch,
+        "queue": record.queue,
+        "parent": (record.parent or "")[-8:],
+    }
+    row |= {f"params.{name}": value for name, value in record.params.items()}
+    for name, summary in record.metrics.items():
+        row[f"metrics.{name}"] = summary.last
+        row[f"metrics.{name}.last"] = summary.last
+        row |= {f"metrics.{name}.{part}": getattr(summary, part) for part in ("min", "max", "mean", "count")}
+    return row
+
+
+def _columns(found: RunList, project: str, sort: str) -> list[str]:
+    chosen = ["name"] + ([] if project else ["project"]) + ["status", "created", "took"]
+    if any(run.tags for run in found):
+        chosen.append("tags")
+    if sort.startswith(("metrics.", "params.")):
+        chosen.append(sort)
+    counts: dict[str, int] = {}
+    for run in found:
+        for name in run.metrics:
+            if not name.startswith("system/"):
+                counts[name] = counts.get(name, 0) + 1
+    often = sorted(counts, key=lambda name: (-counts[name], name))[:3]
+    return list(dict.fromkeys([*chosen, *(f"metrics.{name}" for name in often)]))
+
+
+def _marked(found: Comparison, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    marked = []
+    for row in rows:
+        name = row["what"].removeprefix("metrics.")
+        best = found.best(name) if row["what"].startswith("metrics.") else None
+        if best is not None:
+            head = found.runs[best].short
+            row = row | {head: f"{output.cell(row[head])} *"}
+        marked.append(row)
+    return marked
+
+
+def _plain(value: object) -> object:
+    # A sheet executes a cell that begins like a formula: such texts are quoted.
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value[:1] else value
+
+
+def _print_id(run: RecordedRun, as_json: bool) -> None:
+    if as_json:
+        output.document(run.record)
+    else:
+        click.echo(run.id)
+
+
+def _wait(run: RecordedRun) -> None:
+    run.wait()
+    output.say(f"{run.name or run.short}: {run.status}" + (f", {run.reason}" if run.reason else ""))
+    if run.status is not RunStatus.COMPLETED:
+        raise click.exceptions.Exit(1)
+
+
+def _each(chosen: Sequence[str], done: str, change: Callable[[RecordedRun], RecordedRun], as_json: bool) -> None:
+    changed: list[RecordedRun] = []
+    refused: LarderError | None = None
+    for name in chosen:
+        try:
+            changed.append(change(get(name)))
+        except LarderError as error:  # the others are still done; the first refusal decides the exit status
+            if len(chosen) == 1:
+                raise
+            output.say(f"{name}: {error}")
+            refused = refused or error
+    if as_json:
+        output.document([run.record for run in changed])
+    else:
+        for run in changed:
+            click.echo(run.id)
+    output.say(f"{len(changed)} {done}.")
+    if refused is not None:
+        raise click.exceptions.Exit(refused.exit_code)
+
+
+def _question(
+    form: str,
+    text: Sequence[str],
+    project: str,
+    where: str,
+    sort: str,
+    descending: bool | None,
+    archived: bool,
+    limit: int,
+) -> str:
+    asked: dict[str, Any] = {
+        "project": project,
+        "where": where,
+        "text": " ".join(text),
+        "order_by": "" if sort == "created" else sort,
+        "descending": descending,
+        "limit": limit,
+        "archived": archived or None,
+    }
+    given = {name: value for name, value in asked.items() if value not in (None, "")}
+    if form == "python":
+        return f"larder.runs({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+    if form == "curl":
+        query = urlencode([(name, "true" if value is True else value) for name, value in given.items()])
+        query = query.replace("descending=False", "descending=false")
+        address = shlex.quote(f"{config.connect().url}/v1/runs?{query}")
+        return f'curl -H "Authorization: Bearer $LARDER_TOKEN" {address}'
+    options = {"project": "--project", "where": "--where", "order_by": "--sort", "limit": "--limit"}
+    words = ["larder", "runs", "ls"]
+    for name, option in options.items():
+        if name in given:
+            words += [option, str(given[name])]
+    if descending is not None:
+        words.append("--desc" if descending else "--asc")
+    if archived:
+        words.append("--archived")
+    return shlex.join([*words, *text])

@@ -1,0 +1,99 @@
+"""The writer: one append a record, nothing torn left behind, no error for the work that is recorded."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from larder.journal import format, reader
+from larder.journal.writer import Writer
+
+OPENING = {"project": "bakery", "name": "base", "time": 1, "role": "main"}
+
+
+def points(path: Path) -> list[int]:
+    return [record[2] for _, record in reader.Journal(path).records() if record[0] == format.POINTS]
+
+
+def test_a_journal_opens_with_who_writes_it(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, OPENING)
+    journal = reader.Journal(writer.path)
+    assert journal.opening["project"] == "bakery"
+    assert journal.role == "main"
+    assert journal.ending() is None
+    assert not list(tmp_path.glob("*.draft"))
+
+
+def test_a_journal_is_alive_until_its_writer_lets_go(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, OPENING)
+    journal = reader.Journal(writer.path)
+    assert journal.alive
+    writer.close()
+    assert not journal.alive
+    assert not journal.alive
+
+
+def test_threads_and_signals_do_not_tear_records(tmp_path: Path) -> None:
+    writer = Writer(tmp_path, OPENING)
+    pack = format.points(("a",))
+
+    def write(first: int) -> None:
+        for step in range(first, first + 2000):
+            writer.append(pack(1, step, (0.5,)))
+
+    before = signal.signal(signal.SIGALRM, lambda *_: writer.append(pack(1, -1, (0.0,))) and None)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        threads = [threading.Thread(target=write, args=(first,)) for first in (0, 2000, 4000)]
+        for thread in threads:
+            thread.start()
+        write(6000)
+        for thread in threads:
+            thread.join()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert sorted(step for step in points(writer.path) if step >= 0) == list(range(8000))
+    assert writer.lost == 0
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from larder.journal import format
+from larder.journal.writer import Writer
+writer = Writer(Path(sys.argv[1]), {"project": "p", "name": "n", "time": 1, "role": "main"})
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+pack = format.points(("a",))
+kept = sum(writer.append(pack(1, step, (1.0,))) for step in range(200))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+kept += writer.append(pack(1, 1000, (1.0,)))
+print(kept, writer.lost, writer.path)
+"""
+
+
+def test_a_full_disk_loses_records_counts_them_and_leaves_no_torn_one(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True)
+    kept, lost, path = done.stdout.split()
+    steps = points(Path(path))
+    assert int(kept) == len(steps)
+    assert int(kept) + int(lost) == 201
+    assert int(lost) > 0
+    assert steps == [*range(len(steps) - 1), 1000]
+    assert done.stderr.count("larder: warning") == 1
+
+
+def test_a_record_that_no_journal_takes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(format, "MAX_PAYLOAD", 100)
+    writer = Writer(tmp_path, {**OPENING, "name": "x"})
+    with pytest.raises(format.TooLong):
+        writer.record(format.FACT, "long", "x" * 200)
+    assert writer.record(format.FACT, "short", "x")
+
+
+def test_the_journal_is_for_its_owner_only(tmp_path: Path) -> None:
+    assert os.stat(Writer(tmp_path, OPENING).path).st_mode & 0o077 == 0
