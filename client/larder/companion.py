@@ -29,6 +29,8 @@ SLOW = 0.5
 """Seconds between looks when nothing comes."""
 BEAT = 10.0
 """Seconds of silence after which the server hears that the run lives, and is asked whether it shall stop."""
+DEAF = 5.0
+"""Seconds after which a process that was asked to stop and still works is asked harder."""
 PATIENCE = 30.0
 """The longest pause between attempts to reach a server that does not answer."""
 
@@ -58,7 +60,7 @@ class Companion:
         self.offline = self.info.get("mode") == "offline"
         self.linger = float(os.environ.get("LARDER_LINGER") or 5.0)
         self._parent_gone = False
-        self._interrupted = False
+        self._asked: list[tuple[signal.Signals, float]] = []
         self._delay = 0.0
         self._failed: list[float] = []
         self._told = ("", "")
@@ -161,16 +163,21 @@ class Companion:
         self._shipper.ship(hold_ending=True)
 
     def _interrupt(self) -> None:
-        """Somebody asked the run to stop: what Ctrl-C does, once. An agent stops its own runs."""
+        """Somebody asked the run to stop: what Ctrl-C does, and SIGTERM for one that does not hear it.
+
+        A script that a shell started in the background ignores SIGINT. An agent stops its own runs.
+        """
         main = self._shipper.main
-        if self._interrupted or self._shipper.agent or main is None or not main.alive:
-            return
-        self._interrupted = True
         pid = self.info.get("pid")
-        if isinstance(pid, int):
-            _say(f"asked to stop, interrupting process {pid}")
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGINT)
+        if self._shipper.agent or main is None or not main.alive or not isinstance(pid, int):
+            return
+        if self._asked and (len(self._asked) > 1 or time.monotonic() - self._asked[0][1] < DEAF):
+            return
+        number = signal.SIGTERM if self._asked else signal.SIGINT
+        self._asked.append((number, time.monotonic()))
+        _say(f"asked to stop, sending {number.name} to process {pid}")
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
     # -- watching
 

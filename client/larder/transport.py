@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -299,5 +300,5 @@ def _result(endpoint: Endpoint[Any, Result], answer: _Answer) -> Result:
 
 
 def _short(error: object) -> str:
-    text = str(error)
-    return text.rsplit(": ", 1)[-1].strip("'\"()[]") or type(error).__name__
+    text = str(error).rsplit(": ", 1)[-1].strip("'\"()")
+    return re.sub(r"^\[Errno \d+\] ", "", text) or type(error).__name__

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from urllib.parse import urlsplit
 
 import click
@@ -93,13 +94,22 @@ def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> Non
     _remember_secret(settings, server.local_secret)
     if settings.on_loopback and _is_this_machine(config.load().url):
         config.save(config.Config(settings.url, server.local_secret, config.home()))
-    edge = uvicorn.Server(
+
+    class Edge(uvicorn.Server):
+        """A server that, asked to end, first answers its long polls and tells its agents, so that nobody waits."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            server.runtime.hub.close()
+            fleet.ask()
+            super().handle_exit(sig, frame)
+
+    fleet = Fleet(settings, server.local_secret)
+    edge = Edge(
         uvicorn.Config(
             server.asgi, log_config=None, access_log=False, http="httptools", ws="none", lifespan="on",
             timeout_keep_alive=75, timeout_graceful_shutdown=5, proxy_headers=False,
         )
     )  # fmt: skip
-    fleet = Fleet(settings, server.local_secret)
     ready = threading.Thread(target=_when_ready, args=(edge, settings, fleet, as_json), daemon=True)
     ready.start()
     try:
@@ -165,13 +175,17 @@ class Fleet:
             thread.start()
             self._threads.append(thread)
 
-    def stop(self) -> None:
-        """Ask the agents to end and wait for them a little."""
+    def ask(self) -> None:
+        """Ask the agents to end."""
         self._stopping.set()
-        for child in self._children:
+        for child in list(self._children):
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
-        for child in self._children:
+
+    def stop(self) -> None:
+        """Ask the agents to end and wait for them a little."""
+        self.ask()
+        for child in list(self._children):
             try:
                 child.wait(timeout=10)
             except subprocess.TimeoutExpired:

@@ -189,10 +189,20 @@ def test_a_killed_agents_run_is_finished_by_another_agent(up, stores, repository
     check_complete(clone)
 
 
-def test_a_run_can_be_stopped(up, repository):
-    up(agents=1)
+def hears_only_sigterm():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("prepare", [None, hears_only_sigterm])
+def test_a_run_can_be_stopped_from_elsewhere(up, repository, prepare):
+    up()
     (repository / "train.py").write_text(SCRIPT.replace("PAUSE", "0.5"))
-    child = train(repository)
+    child = subprocess.Popen(
+        [sys.executable, "train.py"],
+        cwd=repository,
+        preexec_fn=prepare,  # noqa: PLW1509  (this test process runs one thread)
+        stderr=subprocess.DEVNULL,
+    )
     eventually(lambda: larder.runs(project="bakery") and the_run().metrics)
     the_run().stop()
     child.wait(timeout=30)

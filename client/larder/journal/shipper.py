@@ -487,7 +487,9 @@ def end_killed(shipper: Shipper, writer: Writer | None = None) -> bool:
     main = shipper.main
     if main is None or main.alive or shipper.agent or shipper.ended:
         return False
-    ending = {"status": "failed", "time": main.modified, "reason": _KILLED}
+    # one that was asked to stop and died of it has stopped
+    status, reason = ("stopped", "") if shipper.stop else ("failed", _KILLED)
+    ending = {"status": status, "time": main.modified, "reason": reason}
     own = writer or Writer(shipper.folder, companion_opening(shipper.info, main.opening))
     own.record(format.END, ending)
     if writer is None:

@@ -161,7 +161,7 @@ class Edge:
             while True:
                 answer = await perform(identity, body, arguments)
                 left = deadline - time.monotonic()
-                if waiting.satisfied(answer) or left <= 0:
+                if waiting.satisfied(answer) or left <= 0 or self._runtime.hub.closed:
                     return answer
                 if woken and waiting.woken_is_enough:
                     return answer

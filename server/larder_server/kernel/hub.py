@@ -32,6 +32,7 @@ class Hub:
     def __init__(self) -> None:
         self._waiters: dict[str, dict[Waiter, None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop on which the waiters wait."""
@@ -54,6 +55,13 @@ class Hub:
         """Tell the waiters of a tenant what was committed."""
         if self._loop is not None and events and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake, tenant, list(events))
+
+    def close(self) -> None:
+        """Wake everybody for good: the server is going, and each shall be answered with what there is. On the loop."""
+        self.closed = True
+        for line in self._waiters.values():
+            for waiter in line:
+                waiter.woken.set()
 
     def _wake(self, tenant: str, events: list[Event]) -> None:
         for event in events:

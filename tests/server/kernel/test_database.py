@@ -125,11 +125,11 @@ def test_an_older_sqlite_database_is_copied_before_it_is_migrated(tmp_path):
     scripts = tmp_path / "migrations"
     (scripts / "versions").mkdir(parents=True)
     revision = "from alembic import op\nimport sqlalchemy as sa\nrevision = {0!r}\ndown_revision = {1!r}\nbranch_labels = depends_on = None\ndef upgrade():\n    op.create_table({2!r}, sa.Column('x', sa.Integer))\n"
-    (scripts / "versions" / "r1.py").write_text(revision.format("0001", None, "one"))
+    (scripts / "versions" / "r0001_one.py").write_text(revision.format("0001", None, "one"))
     database = Database(f"sqlite:///{tmp_path / 'larder.sqlite'}")
     assert schema.migrate(database, scripts=scripts, backups=tmp_path / "backups") == ["0001"]
     assert not (tmp_path / "backups").exists()
-    (scripts / "versions" / "r2.py").write_text(revision.format("0002", "0001", "two"))
+    (scripts / "versions" / "r0002_two.py").write_text(revision.format("0002", "0001", "two"))
     assert schema.migrate(database, scripts=scripts, backups=tmp_path / "backups") == ["0002"]
     (copy,) = (tmp_path / "backups").iterdir()
     assert {*sa.inspect(sa.create_engine(f"sqlite:///{copy}")).get_table_names()} == {"alembic_version", "one"}
@@ -139,7 +139,7 @@ def test_an_older_sqlite_database_is_copied_before_it_is_migrated(tmp_path):
 def test_a_migration_that_fails_changes_nothing(tmp_path):
     scripts = tmp_path / "migrations"
     (scripts / "versions").mkdir(parents=True)
-    (scripts / "versions" / "r1.py").write_text(
+    (scripts / "versions" / "r0001_one.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\nrevision = '0001'\ndown_revision = None\nbranch_labels = depends_on = None\n"
         "def upgrade():\n    op.create_table('one', sa.Column('x', sa.Integer))\n    raise RuntimeError('broken')\n"
     )
