@@ -1,5 +1,6 @@
 """Calls over a real socket and in process: how they travel, what is tried again, which error comes back."""
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -179,3 +180,13 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(errors.Invalid, match=r"config\.json"):
         config.load(home=tmp_path)
+
+
+@pytest.mark.parametrize(("url", "packed"), [("http://ml.example.org", True), ("http://127.0.0.1:8765", False)])
+def test_a_large_body_is_packed_on_its_way_to_another_machine(url: str, packed: bool) -> None:
+    seen = Seen(answer(runs.Acknowledged(offset=1)))
+    batch = runs.Batch(writer="w", start=0, end=1, notes="bread " * 10_000)
+    Transport(url, send=seen.send).call(runs.APPEND, batch, run_id="r")
+    _, _, headers, body = seen.asked[0]
+    assert (headers.get("Content-Encoding") == "gzip") is packed
+    assert msgspec.msgpack.decode(gzip.decompress(body) if packed else body, type=runs.Batch) == batch

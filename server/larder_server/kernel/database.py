@@ -41,6 +41,8 @@ class Statements:
         self._connection = connection
         self._tenant = tenant
         self.postgres = connection.dialect.name == "postgresql"
+        self.aside = "" if self.postgres else "+"
+        """Before a column that must not choose the index: SQLite, without statistics, takes any index on the tenant."""
         self.for_update = " for update" if self.postgres else ""
         """Ends a select whose rows this transaction will change; SQLite has one writer at a time and needs none."""
         self.skip_locked = " for update skip locked" if self.postgres else ""
@@ -85,18 +87,24 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        # parameters are hidden in the texts of errors: what users wrote does not belong into logs
         self.url = url
         self.sqlite = url.startswith("sqlite")
         self._writer: _GroupingWriter | None = None
         if self.sqlite:
             self.engine: sa.Engine = sa.create_engine(
-                url, poolclass=QueuePool, pool_size=8, max_overflow=16, connect_args={"check_same_thread": False}
+                url,
+                poolclass=QueuePool,
+                pool_size=8,
+                max_overflow=16,
+                hide_parameters=True,
+                connect_args={"check_same_thread": False},
             ).execution_options(isolation_level="AUTOCOMMIT")
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
         else:
             if url.startswith(("postgresql://", "postgres://")):
                 url = "postgresql+psycopg://" + url.split("://", 1)[1]
-            self.engine = sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+            self.engine = sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, hide_parameters=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -107,9 +107,10 @@ def summaries_of(context: Context, runs: Sequence[int]) -> dict[int, dict[str, M
             f" and n.seq = s.metric where s.tenant = :tenant and s.run in ({marks})",
             **values,
         )
-        for row in sorted(rows, key=lambda row: str(row.name)):
-            found[row.run][row.name] = summaries.summary(_tally(row))
-    return found
+        for row in rows:
+            run, name = row[:2]
+            found[run][name] = summaries.summary(_tally(row))
+    return {run: dict(sorted(metrics.items())) for run, metrics in found.items()}
 
 
 def find(context: Context, run: int, name: str) -> int | None:

@@ -44,12 +44,18 @@ def find(context: Context, id: str, *, lock: bool = False) -> Record | None:
     return None if row is None else _record(row)
 
 
+# how Python's JSON writes the floats that JSON has not
+_NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
+
+
 def by_seqs(context: Context, seqs: Sequence[int]) -> list[Record]:
     """Runs in the order of their numbers in `seqs`."""
     found: dict[int, Record] = {}
     for piece in lists.pieces(seqs):
         marks, values = lists.bound("seq", piece)
-        rows = context.db.execute(f"select {_COLUMNS} from runs where tenant = :tenant and seq in ({marks})", **values)
+        rows = context.db.execute(
+            f"select {_COLUMNS} from runs where {context.db.aside}tenant = :tenant and seq in ({marks})", **values
+        )
         found.update((row.seq, _record(row)) for row in rows)
     return [found[seq] for seq in seqs if seq in found]
 
@@ -138,10 +144,10 @@ def params_of(context: Context, seqs: Sequence[int]) -> dict[int, dict[str, Para
             f" and n.seq = p.param where p.tenant = :tenant and p.run in ({marks})",
             **values,
         )
-        for row in sorted(rows, key=lambda row: str(row.name)):
-            text = _whole(context, row.run, row.name) if row.value.endswith(_CUT) else row.value
-            found[row.run][row.name] = json.loads(text)
-    return found
+        for run, name, value in rows:
+            text = _whole(context, run, name) if value.endswith(_CUT) else value
+            found[run][name] = _NO_JSON[text] if text in _NO_JSON else msgspec.json.decode(text)
+    return {seq: dict(sorted(params.items())) for seq, params in found.items()}
 
 
 def put_facts(context: Context, seq: int, facts: Mapping[str, Any]) -> None:
