@@ -15,7 +15,7 @@ from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount
+from starlette.routing import Match, Mount
 from starlette.routing import Route as HttpRoute
 from starlette.staticfiles import StaticFiles
 
@@ -175,14 +175,19 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
         return HTMLResponse((pages / "api.html").read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
 
     async def not_found(request: Request, _: Exception) -> Response:
-        return edge.refuse(request, NotFound(f"there is nothing at {request.method} {request.url.path}"))
+        return edge.refuse(request, NotFound(f"there is nothing at {request.method} {request.url.path[:200]}"))
 
-    async def wrong_method(request: Request, _: Exception) -> Response:
-        problem = LarderError(f"{request.url.path} does not take {request.method}")
-        problem.status = 405
+    async def wrong_method(request: Request, problem: Exception) -> Response:
+        refusal = LarderError(f"{request.url.path[:200]} does not take {request.method[:20]}")
+        refusal.status = 405
+        response = edge.refuse(request, refusal)
+        response.headers["allow"] = ", ".join(_allowed(request) or ["GET"])
+        return response
+
+    async def failed(request: Request, problem: Exception) -> Response:
         return edge.refuse(request, problem)
 
-    return Starlette(
+    application = Starlette(
         routes=[
             *edge.routes(ROUTES),
             HttpRoute("/healthz", healthz),
@@ -199,8 +204,21 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
             Mount("/static", StaticFiles(directory=pages / "static")),
         ],
         lifespan=lifespan,
-        exception_handlers={404: not_found, 405: wrong_method},
+        exception_handlers={404: not_found, 405: wrong_method, Exception: failed},
     )
+    # a name that ends in a slash is another name, not the same one
+    application.router.redirect_slashes = False
+    return application
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the address takes."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or {"GET", "HEAD"}
+    return sorted(methods)
 
 
 _PAGE_HEADERS = {

@@ -2,16 +2,19 @@
 
 import dataclasses
 import logging
+import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import msgspec
 from anyio import to_thread
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as HttpRoute
@@ -19,6 +22,7 @@ from starlette.routing import Route as HttpRoute
 from larder.contract.endpoint import Bytes, Nothing, Problem
 from larder.contract.errors import Conflict, Invalid, LarderError, Unauthenticated, Unavailable
 from larder.contract.tenants import Identity
+from larder_server.kernel import bounds
 from larder_server.kernel.context import Context, require
 from larder_server.kernel.routing import Download, Route
 from larder_server.kernel.runtime import Runtime
@@ -88,14 +92,14 @@ class Edge:
         async def decode(request: Request) -> Any:
             if by_query:
                 return _from_query(request.query_params, endpoint.body)
+            _from_query(request.query_params, Nothing)
             raw = await _body(request)
             self.telemetry.bytes_in.inc(len(raw))
             if not raw and endpoint.body is Nothing:
                 return Nothing()
             assert read_json is not None and read_msgpack is not None
-            if request.headers.get("content-type", "").startswith(MSGPACK):
-                return read_msgpack.decode(raw)
-            return read_json.decode(raw)
+            packed = request.headers.get("content-type", "").startswith(MSGPACK)
+            return (read_msgpack if packed else read_json).decode(raw)
 
         async def perform(identity: Identity, body: Any, arguments: dict[str, str]) -> Any:
             def work(context: Context) -> Any:
@@ -111,13 +115,14 @@ class Edge:
             waits = False
             try:
                 identity = await self.identity(request)
-                arguments = dict(request.path_params)
+                require(identity.role, endpoint.role)
+                arguments = _arguments(request)
                 if endpoint.body is Bytes:
-                    require(identity.role, endpoint.role)
+                    _from_query(request.query_params, Nothing)
                     await route.answer(self._runtime.objects, identity.tenant, request.stream(), **arguments)
                     response = self._respond(request, Nothing())
                 else:
-                    body = await decode(request)
+                    body = await _sound(decode(request))
                     if route.waiting is not None and route.waiting.seconds(body) > 0:
                         waits = True
                         answer = await self._wait(route, identity, body, arguments, perform, request)
@@ -198,7 +203,7 @@ class Edge:
 
     def _refuse(self, request: Request, problem: Exception, name: str) -> Response:
         error = _as_error(problem)
-        if error.status == 500:
+        if error.status == 500 or isinstance(problem, _UNFIT):
             log.error("%s failed", name, exc_info=problem)
         body = Problem(code=error.code, message=str(error), hint=error.hint, field=error.field, position=error.position)
         response = self._respond(request, body, error.status)
@@ -213,14 +218,21 @@ def _as_error(problem: Exception) -> LarderError:
     if isinstance(problem, msgspec.ValidationError):
         # msgspec ends its sentence with the place: "Expected `int`, got `str` - at `$.step`"
         message, _, place = str(problem).partition(" - at ")
-        field = place.strip("`").removeprefix("$").lstrip(".")
+        field = re.sub(r"\[(\d+)\]", r".\1", place.rpartition("$")[2].strip("`")).replace("[...]", "").lstrip(".")
+        if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
+            field = f"{field}.{missing[1]}" if field else missing[1]
         return Invalid(f"{field + ': ' if field else ''}{message}", field=field)
     if isinstance(problem, msgspec.DecodeError):
         return Invalid(
             f"the body is not readable: {problem}", hint="send JSON or MessagePack and say which in Content-Type"
         )
+    if isinstance(problem, _UNFIT):
+        # the last line: a slice should have refused it by name
+        return Invalid("something in this request does not fit into the database, such as a number beyond 64 bits")
     if isinstance(problem, DBAPIError) and problem.connection_invalidated:
         return Unavailable("the database went away for a moment", hint="try again")
+    if isinstance(problem, PoolTimeout) or (isinstance(problem, OperationalError) and _unreachable(problem)):
+        return Unavailable("the database cannot be reached now", hint="try again")
     if isinstance(problem, DBAPIError) and "locked" in str(problem.orig):
         return Unavailable("the database is busy", hint="try again")
     if isinstance(problem, DBAPIError) and "disk is full" in str(problem.orig):
@@ -228,6 +240,44 @@ def _as_error(problem: Exception) -> LarderError:
     if isinstance(problem, DBAPIError) and "UNIQUE" in str(problem.orig).upper():
         return Conflict("that exists already")
     return LarderError("the server failed on this request; its log says why")
+
+
+_UNFIT = (DataError, OverflowError)
+
+
+def _unreachable(problem: OperationalError) -> bool:
+    """Whether PostgreSQL was not there: no state at all, or one of the classes connection, resources, intervention."""
+    state = getattr(problem.orig, "sqlstate", "")  # SQLite's errors have none
+    return state is None or state[:2] in ("08", "53", "57")
+
+
+async def _sound(decoding: Awaitable[Any]) -> Any:
+    """The decoded body, when its texts are Unicode, its nesting has an end and its integers fit into 64 bits."""
+    try:
+        body = await decoding
+    except RecursionError:
+        raise Invalid("the body is nested too deep") from None
+    except UnicodeError as problem:
+        raise Invalid(f"the body holds text that is not UTF-8: {problem}") from None
+    bounds.check(body)
+    return body
+
+
+def _arguments(request: Request) -> dict[str, str]:
+    """The path's arguments; Invalid unless the whole address is UTF-8, so that nothing is looked up under a guess."""
+    for raw in (request.scope.get("raw_path", b""), request.scope.get("query_string", b"")):
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise Invalid("the address is not UTF-8", hint="percent-encode the UTF-8 bytes of each name") from None
+    arguments: dict[str, str] = dict(request.path_params)
+    for name, value in arguments.items():
+        if len(value) > _LONGEST_ARGUMENT or "\0" in value:
+            raise Invalid(f"{name} has at most {_LONGEST_ARGUMENT:,} characters and no NUL", field=name)
+    return arguments
+
+
+_LONGEST_ARGUMENT = 1_000
 
 
 async def _body(request: Request) -> bytes:
@@ -240,8 +290,11 @@ async def _body(request: Request) -> bytes:
             raise Invalid(f"the body is larger than {LARGEST_BODY >> 20} MB", hint="send it in smaller parts")
         parts.append(part)
     raw = b"".join(parts)
-    if request.headers.get("content-encoding") == "gzip":
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "gzip":
         return _inflate(raw)
+    if encoding != "identity":
+        raise Invalid(f"the content encoding {encoding[:100]!r} is not known", hint="send the body plain or as gzip")
     return raw
 
 
@@ -253,18 +306,25 @@ def _inflate(raw: bytes) -> bytes:
         raise Invalid(f"the body is not gzip: {problem}") from problem
     if machine.unconsumed_tail:
         raise Invalid(f"the body is larger than {LARGEST_BODY >> 20} MB", hint="send it in smaller parts")
+    if not machine.eof or machine.unused_data:
+        raise Invalid("the body is not one whole gzip stream: it was cut on the way, or something follows it")
     return data
 
 
-def _from_query(query: Mapping[str, str], body: type[Any]) -> Any:
-    """A GET's body from its query parameters; unknown names are refused, so that a misspelt filter is not ignored."""
-    if body is Nothing:
-        return Nothing()
+def _from_query(query: QueryParams, body: type[Any]) -> Any:
+    """A GET's body from its query parameters; what is unknown or said twice is refused, so that no filter is lost."""
     known = {field.name for field in dataclasses.fields(body)}
-    for name in query:
+    given: dict[str, str] = {}
+    for name, value in query.multi_items():
         if name not in known:
-            raise Invalid(f"there is no parameter {name!r}; known: {', '.join(sorted(known))}", field=name)
-    return msgspec.convert(dict(query), body, strict=False)
+            names = f"known: {', '.join(sorted(known))}" if known else "this address takes none"
+            raise Invalid(f"there is no parameter {name[:100]!r}; {names}", field=name[:100])
+        if name in given:
+            raise Invalid(f"the parameter {name!r} is given twice", field=name)
+        if "\0" in value:
+            raise Invalid(f"the parameter {name!r} holds the character NUL", field=name, position=value.index("\0"))
+        given[name] = value
+    return msgspec.convert(given, body, strict=False)
 
 
 def _same_origin(request: Request) -> bool:

@@ -7,9 +7,9 @@ from larder_server.kernel.context import Context
 from larder_server.projects import events, rules, store
 
 
-def ensure(context: Context, name: str, description: str = "") -> Project:
-    """The project of that name, made where it does not exist; Invalid when the name cannot be a project's."""
-    found = store.by_name(context, rules.name(name))
+def ensure(context: Context, name: str, description: str = "", *, field: str = "project") -> Project:
+    """The project of that name, made where it does not exist; Invalid, about `field`, when no project can be named so."""
+    found = store.by_name(context, rules.name(name, field))
     if found is not None:
         return found
     project = Project(id=new_id(), name=name, description=description, created=context.clock.now())
@@ -23,7 +23,7 @@ def ensure(context: Context, name: str, description: str = "") -> Project:
 
 def create(context: Context, order: NewProject) -> Project:
     """Make a project, or answer the one of that name."""
-    return ensure(context, order.name, order.description)
+    return ensure(context, order.name, rules.description(order.description), field="name")
 
 
 def every(context: Context, _: Nothing) -> Projects:

@@ -19,6 +19,13 @@ def queue_name(name: str) -> str:
     return name
 
 
+def agent_name(name: str) -> str:
+    """The name, when it may be an agent's; Invalid otherwise."""
+    if len(name) > 200 or not name.isprintable():
+        raise Invalid("an agent's name has at most 200 printable characters", field="agent")
+    return name
+
+
 def check_holder(job: Job, fence: int) -> None:
     """Conflict unless the fence is that of the job's living lease."""
     if job.state != "leased" or job.fence != fence:

@@ -2,7 +2,7 @@
 
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
-from larder.contract.ids import new_id
+from larder.contract.ids import is_id, new_id
 from larder.contract.queues import Hold, Job, Jobs, Lease, LeaseRequest, Move, Queues, Renewal
 from larder_server.kernel.context import Context
 from larder_server.queues import events, rules, store
@@ -51,17 +51,18 @@ def lease(context: Context, order: LeaseRequest) -> Lease:
     """Lease the first job of the first queue that has one; an empty lease when all are empty."""
     if not order.queues or len(order.queues) > 100:
         raise Invalid("an agent names 1 to 100 queues", field="queues")
+    agent = rules.agent_name(order.agent)
     expires = context.clock.now() + int(rules.LEASE_SECONDS * 1_000_000)
-    for queue in order.queues:
-        job = store.take(context, rules.queue_name(queue), agent=order.agent, expires=expires)
+    for queue in [rules.queue_name(queue) for queue in order.queues]:
+        job = store.take(context, queue, agent=agent, expires=expires)
         if job is not None:
-            context.emit(events.job_leased(job.id, queue=queue, agent=order.agent, fence=job.fence))
+            context.emit(events.job_leased(job.id, queue=queue, agent=agent, fence=job.fence))
             return Lease(job=job, seconds=rules.LEASE_SECONDS)
     return Lease(seconds=rules.LEASE_SECONDS)
 
 
 def renew(context: Context, hold: Hold, job_id: str) -> Renewal:
-    """Prolong a lease; Conflict when it has been given to another agent or its job is gone."""
+    """Prolong a lease; Conflict when it has been given to another agent, NotFound when its job is gone."""
     job = _held(context, job_id, hold)
     expires = context.clock.now() + int(rules.LEASE_SECONDS * 1_000_000)
     store.renew(context, job.id, expires=expires)
@@ -109,7 +110,7 @@ def move(context: Context, order: Move, job_id: str) -> Job:
     rules.check_movable(job)
     queue = rules.queue_name(order.queue or job.queue)
     if order.before:
-        other = _found(context, order.before)
+        other = _found(context, order.before, field="before")
         rules.check_movable(other)
         if order.queue and other.queue != order.queue:
             raise Invalid(f"job {other.id} waits in queue {other.queue}, not in {order.queue}", field="before")
@@ -119,7 +120,7 @@ def move(context: Context, order: Move, job_id: str) -> Job:
         position = rules.between(store.position_before(context, other), other.position)
         if position is None:
             store.spread(context, queue, gap=rules.GAP)
-            other = _found(context, order.before)
+            other = _found(context, order.before, field="before")
             position = rules.between(store.position_before(context, other), other.position)
             assert position is not None, "jobs were spread just now"
     elif order.to == "top":
@@ -135,16 +136,17 @@ def move(context: Context, order: Move, job_id: str) -> Job:
     return _found(context, job.id)
 
 
-def _found(context: Context, job_id: str) -> Job:
-    job = store.by_id(context, job_id)
+def _found(context: Context, job_id: str, *, field: str = "") -> Job:
+    job = store.by_id(context, job_id) if is_id(job_id) else None
     if job is None:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"there is no job {job_id[:100]}", field=field)
     return job
 
 
 def _held(context: Context, job_id: str, hold: Hold) -> Job:
-    job = store.by_id(context, job_id)
+    job = store.by_id(context, job_id) if is_id(job_id) else None
     if job is None:
-        raise Conflict(f"job {job_id} is gone: it ended, or its run was stopped or deleted", hint="end this work")
+        raise NotFound(f"there is no job {job_id[:100]}: it ended, or its run was stopped or deleted",
+                       hint="end this work")  # fmt: skip
     rules.check_holder(job, hold.fence)
     return job

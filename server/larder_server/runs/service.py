@@ -138,7 +138,8 @@ def clone(context: Context, order: Clone, run_id: str) -> Run:
     """
     source = _found(context, run_id)
     facts = runs.facts_of(context, [source.seq])[source.seq]
-    overrides = {**facts.get("overrides", {}), **order.params}
+    inherited = facts.get("overrides")
+    overrides = {**(inherited if isinstance(inherited, dict) else {}), **order.params}
     draft = NewRun(
         project=source.run.project,
         name=order.name or source.run.name,
@@ -189,7 +190,7 @@ def start(context: Context, order: Start, run_id: str) -> Run:
         context, record.seq, status=RunStatus.RUNNING.value, attempt=order.fence, started=now, ended=None,
         heartbeat=now, host=names.note(order.host, "host"), reason="", exit_status=None, lost_records=0, stop=0,
     )  # fmt: skip
-    context.emit(events.started(run_id, attempt=order.fence, agent=order.agent, host=order.host))
+    context.emit(events.started(run_id, attempt=order.fence, agent=names.note(order.agent, "agent"), host=order.host))
     return get(context, Nothing(), run_id)
 
 
@@ -512,7 +513,7 @@ def _open(context: Context, batch: Batch, run_id: str) -> Record:
         raise NotFound(f"there is no run {run_id[:100]}", hint="it may have been deleted")
     if not is_id(run_id):
         raise Invalid("a run's id is a UUID in lower case", field="run_id")
-    projects.ensure(context, opening.project)
+    projects.ensure(context, opening.project, field="opening.project")
     now = context.clock.now()
     run = Run(
         id=run_id, project=opening.project, name=opening.name or _default_name(opening.kind, run_id),
@@ -590,10 +591,10 @@ def _put_artifacts(context: Context, record: Record, new: list[NewArtifact]) -> 
 
 
 def _check_objects(context: Context, files: list[tuple[str, int]]) -> None:
-    wanted = dict(files)
+    wanted = list(dict.fromkeys(files))
     with ThreadPoolExecutor(max_workers=min(len(wanted), 16) or 1) as pool:
-        sizes = pool.map(lambda hash: context.objects.size(context.tenant, hash), wanted)
-        for (hash, size), stored in zip(wanted.items(), sizes, strict=True):
+        sizes = pool.map(lambda file: context.objects.size(context.tenant, file[0]), wanted)
+        for (hash, size), stored in zip(wanted, sizes, strict=True):
             if stored is None:
                 raise Conflict(f"object {hash[:12]}… is not in the store", hint="upload the file, then send its name")
             if stored != size:

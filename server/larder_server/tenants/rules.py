@@ -36,7 +36,7 @@ def parse(text: str) -> Secret | None:
     """The parts of a secret, None when the text has another shape."""
     head, _, rest = text.partition("_")
     parts = rest.split(".")
-    if head != "larder" or len(parts) != 3 or not all(parts) or len(text) > 500:
+    if head != "larder" or len(parts) != 3 or not all(parts) or len(text) > 500 or not text.isprintable():
         return None
     return Secret(tenant=parts[0], id=parts[1], random=parts[2])
 
@@ -52,4 +52,11 @@ def user_name(name: str) -> str:
     """The name, when it may be a user's; Invalid otherwise."""
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise Invalid("a user's name has 1 to 200 printable characters", field="user")
+    return name
+
+
+def token_name(name: str) -> str:
+    """The name, when it may be a token's; Invalid otherwise. A token needs none."""
+    if len(name) > 200 or not name.isprintable():
+        raise Invalid("a token's name has at most 200 printable characters", field="name")
     return name

@@ -18,10 +18,10 @@ def ensure(context: Context, *, user: str) -> None:
 def issue(context: Context, order: NewToken) -> IssuedToken:
     """Issue a token, making its user where needed. The secret is in the answer and nowhere else."""
     lifetime = rules.lifetime(order.days)
-    user = rules.user_name(order.user)
+    user, name = rules.user_name(order.user), rules.token_name(order.name)
     now = context.clock.now()
     store.ensure_user(context, name=user, role=order.role, now=now)
-    token = Token(id=new_id(), user=user, role=order.role, name=order.name, created=now, expires=now + lifetime)
+    token = Token(id=new_id(), user=user, role=order.role, name=name, created=now, expires=now + lifetime)
     secret = rules.new_secret(context.tenant, token.id)
     store.insert_token(context, token, digest=secret.digest)
     context.emit(events.token_issued(token.id, user=token.user, role=token.role))
@@ -52,7 +52,7 @@ def tokens(context: Context, _: Nothing) -> Tokens:
 def revoke(context: Context, _: Nothing, token_id: str) -> Nothing:
     """End a token at once; NotFound when there is no such living token."""
     if not store.revoke(context, token_id, now=context.clock.now()):
-        raise NotFound(f"there is no living token {token_id}")
+        raise NotFound(f"there is no living token {token_id[:100]}")
     context.emit(events.token_revoked(token_id))
     return Nothing()
 

@@ -181,7 +181,7 @@ def test_a_series_named_twice_in_a_batch_is_stored_in_order(context):
         ({"artifacts": [NewArtifact(name="/a", kind="k", format="f", files=[])]}, "artifacts.0.name"),
         ({"end": -1}, "end"),
         ({"writer": ""}, "writer"),
-        ({"opening": replace(opening(), project="../x")}, "project"),
+        ({"opening": replace(opening(), project="../x")}, "opening.project"),
     ],
 )
 def test_a_batch_half_of_which_is_bad_is_refused_whole(runtime, part, field):

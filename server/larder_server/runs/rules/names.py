@@ -15,6 +15,9 @@ LONGEST_PATH = 1_000
 LONGEST_NOTE = 1_000_000
 LONGEST_VALUE = 1_000_000
 
+LATEST = 253_402_300_800_000_000
+"""The end of the year 9999, in microseconds."""
+
 _HEXADECIMAL = frozenset("0123456789abcdef")
 # control, surrogate, line and paragraph separators: what cannot be printed on a line or stored everywhere
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -69,6 +72,12 @@ def note(text: str, field: str) -> str:
     return text.replace("\0", "")
 
 
+def time(moment: int | None, field: str) -> None:
+    """Invalid unless the moment lies between 1970 and the year 10000."""
+    if moment is not None and not 0 <= moment < LATEST:
+        raise Invalid(f"{field} is a time in microseconds since 1970, not {moment}", field=field)
+
+
 def params(values: dict[str, Param]) -> None:
     """Invalid unless all parameters can be stored."""
     for name, value in values.items():
@@ -94,6 +103,7 @@ def artifact(new: NewArtifact, field: str) -> None:
     for name, text in (("kind", new.kind), ("format", new.format)):
         if text:
             kind(text, f"{field}.{name}")
+    time(new.time, f"{field}.time")
     try:
         json.dumps(new.metadata)
     except (TypeError, ValueError) as problem:
@@ -127,10 +137,13 @@ def batch(batch: Batch) -> None:
         if batch.opening.name:
             label(batch.opening.name, "opening.name")
         kind(batch.opening.kind, "opening.kind")
+        time(batch.opening.time, "opening.time")
         if batch.opening.parent and not is_id(batch.opening.parent):
             raise Invalid("a run's id is a UUID in lower case", field="opening.parent")
-    if batch.ending is not None and not batch.ending.status.final:
-        raise Invalid(f"a run ends completed, failed or stopped, not {batch.ending.status}", field="ending.status")
+    if batch.ending is not None:
+        if not batch.ending.status.final:
+            raise Invalid(f"a run ends completed, failed or stopped, not {batch.ending.status}", field="ending.status")
+        time(batch.ending.time, "ending.time")
 
 
 def draft(new: NewRun) -> None:
@@ -138,6 +151,8 @@ def draft(new: NewRun) -> None:
     if new.name:
         label(new.name, "name")
     kind(new.kind, "kind")
+    time(new.started, "started")
+    time(new.ended, "ended")
     params(new.params)
     for text in new.tags:
         tag(text)
