@@ -375,6 +375,7 @@ def _detach() -> None:
         signal.signal(number, signal.SIG_IGN)
     # A stop at the end of the machine: what is in the journals stays there.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # blocked by our starter until now
     with contextlib.suppress(OSError):
         fcntl.fcntl(0, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 

@@ -48,8 +48,8 @@ def init(
     """Begins a run, or joins the one that the environment names: that of an agent, of a parent process, of a rank.
 
     `params` may be a mapping, a dataclass, a namespace or an OmegaConf configuration; values that were changed for a
-    clone are put into it. `capture` switches sources off by name, or all with False. `resume` goes on with a run.
-    In a notebook, running the cell again finishes the run and begins a new one.
+    clone are put into it. `capture` switches sources off by name, or all with False. `resume` goes on with a run that
+    did not complete; what completed stays as it is, and a new run with it as parent goes on from it. In a notebook, running the cell again finishes the run and begins a new one.
     """
     global _run
     if _run is not None and not _run.finished:
@@ -69,7 +69,9 @@ def init(
 
 
 def current() -> "Run | None":
-    """The run that this process records, or None."""
+    """The run that this process records, or None. A child of a process that records joins its run."""
+    if _run is None and _is_inherited():
+        init()
     return _run if _run is not None and not _run.finished else None
 
 
@@ -353,6 +355,10 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.name} of {self.project}: {self.url}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Handed to a worker, or held by a model that is pickled: what travels is the name of the run.
+        return _arrived, (self.id, self.project, self.name)
+
     def _repr_html_(self) -> str:
         """The card in a notebook."""
         import html
@@ -383,6 +389,7 @@ class Run:
         if self._idle:
             return
         _watch_exit()
+        _watch_worker()
         if self.role == "main":
             self._say(format.FACT, "command", _command())
             self._show_children()
@@ -519,12 +526,13 @@ class Run:
             self._accompany()
         _Wait(self, writer, end).run()
 
-    def _leave(self, writer: Writer, why: str) -> None:
+    def _leave(self, writer: Writer, why: str, *, refused: bool = False) -> None:
         """Says what stays on this machine."""
         left = 0
         with suppress(OSError):
             left = format.count(writer.path, format.acknowledged(writer.path.with_suffix(format.ACK)))
-        guard.say(f"{why}{left} records of {self.name} are in the journal; `larder sync` will send them")
+        rest = f"in {writer.path.parent}" if refused else "in the journal; `larder sync` will send them"
+        guard.say(f"{why}{left} records of {self.name} are {rest}")
 
     def _accompany(self) -> None:
         """Starts the companion process, unless another process of the run on this machine has one already."""
@@ -600,6 +608,7 @@ class _Companion:
     """The companion process as its starter sees it: the other end of a socket."""
 
     def __init__(self, folder: Path) -> None:
+        import signal
         import socket
 
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
@@ -610,6 +619,8 @@ class _Companion:
             raise OSError("there is no Python interpreter to run the companion with; `larder sync` sends the journal")
         # A socket, not a pipe: writing to a dead companion must not raise a signal that the user code may have armed.
         self._socket, other = socket.socketpair()
+        # What is meant for us, such as Ctrl-C or the end of a notebook's kernel, must not end it before it has left us.
+        ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         log = os.open(folder / "companion.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             # -P: a module in the user's folder must not stand in for one of the standard library.
@@ -622,26 +633,31 @@ class _Companion:
                     (os.POSIX_SPAWN_DUP2, log, 1),
                     (os.POSIX_SPAWN_DUP2, log, 2),
                 ],
+                setpgroup=0,
+                setsigmask=ours,
             )
         finally:
             os.close(log)
             other.close()
-        self._pid: int | None = pid
+        # It forks away from us at its start. What we have started ends then, and is not left behind as a zombie: whoever
+        # waits for our children, as the kernel of a notebook does, would wait for it.
+        threading.Thread(target=_reap, args=(pid,), name="larder-companion", daemon=True).start()
 
     def wake(self) -> None:
-        """Asks for attention now. It forks away from us at its start; what we have started has ended long ago."""
+        """Asks for attention now."""
         import socket
 
         with suppress(OSError):
             self._socket.send(b"!", socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-        if self._pid is not None:
-            with suppress(OSError):
-                if os.waitpid(self._pid, os.WNOHANG)[0]:
-                    self._pid = None
 
     def abandon(self) -> None:
         """What a forked child does with it."""
         self._socket.close()
+
+
+def _reap(process: int) -> None:
+    with suppress(OSError):
+        os.waitpid(process, 0)
 
 
 class _Wait:
@@ -657,6 +673,7 @@ class _Wait:
         self._began = time.time()
         self._limit = float(os.environ.get("LARDER_FINISH_TIMEOUT") or 300.0)
         self._restarted = False
+        self._refused = False
 
     def run(self) -> None:
         """Returns when it is over; says so when something is left."""
@@ -672,7 +689,7 @@ class _Wait:
                 f"the server did not take {lost} records of {self._run.name}; see {self._folder / 'companion.log'}"
             )
         if why is not None:
-            self._run._leave(self._writer, why)
+            self._run._leave(self._writer, why, refused=self._refused)
 
     def _wait(self) -> str | None:
         pause = 0.001
@@ -684,6 +701,7 @@ class _Wait:
             state = self._state()
             now = time.monotonic()
             if state.get("state") == "refused":
+                self._refused = True
                 return f"the server refuses this run ({state.get('message')}); "
             if state.get("state") == "denied":
                 return f"the server refuses the token ({state.get('message')}); "
@@ -745,17 +763,27 @@ def _begin(
     resume: str | None,
     sources: Mapping[str, bool],
 ) -> Run:
-    place = _place(resume)
     settings = _settings()
+    if resume and not ids.is_id(resume):
+        from larder.runs import get
+
+        resume = get(resume).id  # by the last characters, as lists show it, or by its address
+    place = _place(resume)
     project = project or os.environ.get("LARDER_PROJECT") or "default"
     if place.mode == "disabled":
         return Run(place, project, name or _name(place.id), settings.url)
     folder = settings.runs / place.folder
     info = _info(folder)
-    if resume and not info:
-        info = _asked(settings, resume)
-        place.attempt = int(info.get("attempt") or 0)
+    if resume:
+        asked = _asked(settings, resume)
+        if asked.get("completed"):
+            place, parent = _Place(id=ids.new_id(), mode=place.mode), resume
+            guard.say(f"{asked['name']} is completed and stays as it is; a new run with it as parent goes on from it")
+        elif not info:
+            place.attempt = int(asked.get("attempt") or 0)
         folder = settings.runs / place.folder
+        # What an earlier process, such as the kernel of a notebook before its restart, has not sent yet counts too.
+        info = {**asked, **info, "last_step": max(asked.get("last_step", -1), _last_unsent_step(folder))}
     project = _printable(str(info.get("project") or project), "project")
     name = _printable(str(info.get("name") or name or _name(place.id)), "name")
     opening = {
@@ -772,6 +800,8 @@ def _begin(
     if place.role == "main" or not info:
         _write_info(folder, run, settings.url, kind, sources)
     if place.role == "main":
+        if resume and not place.resumed:
+            run.record_params(info["params"], source="resume")
         if tags:
             run.set_tags(*([tags] if isinstance(tags, str) else tags))
         if notes:
@@ -790,8 +820,6 @@ def _place(resume: str | None) -> _Place:
     given = env.get("LARDER_RUN", "")
     attempt = int(env.get("LARDER_ATTEMPT") or 0)
     if resume:
-        if not ids.is_id(resume):
-            raise ValueError(f"{resume!r} is not the id of a run")
         return _Place(id=resume, mode=mode, resumed=True)
     if given and given not in _joined:
         if not ids.is_id(given):
@@ -828,6 +856,20 @@ def _shared_id() -> str:
             parts.append(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
     text = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-8{text[17:20]}-{text[20:32]}"
+
+
+def _is_inherited() -> bool:
+    """Whether a process above this one records."""
+    main, _, run = os.environ.get("LARDER_MAIN", "").partition(":")
+    return bool(run) and run == os.environ.get("LARDER_RUN") and main != str(os.getpid())
+
+
+def _arrived(run: str, project: str, name: str) -> Run:
+    """A run that comes out of a pickle: the one that this process records, else one that takes nothing."""
+    found = current()
+    if found is not None and found.id == run:
+        return found
+    return Run(_Place(id=run, mode="disabled"), project, name, config.DEFAULT_URL)
 
 
 def _joins_given(place: _Place) -> bool:
@@ -878,10 +920,26 @@ def _asked(settings: config.Config, run: str) -> dict[str, Any]:
             "params": known.params,
             "last_step": max(steps, default=-1),
             "attempt": known.attempt,
+            "completed": known.status is runs.RunStatus.COMPLETED,
         }
     except Exception as error:  # resuming works without
-        guard.warn("resume", f"steps count from 0 unless they are given, {guard.describe(error)}")
+        guard.warn("resume", f"the server cannot be asked for the last step, {guard.describe(error)}")
         return {}
+
+
+def _last_unsent_step(folder: Path) -> int:
+    """The largest step of the points that wait in a folder; -1 when there is none."""
+    from larder.journal import reader
+
+    last = -1
+    for journal in reader.journals(folder):
+        with guard.guarded("resume"):
+            if journal.role != "companion":
+                for _, record in journal.records(journal.acknowledged):
+                    if record[0] == format.POINTS:
+                        last = max(last, record[2])
+        journal.close()
+    return last
 
 
 def _write_info(folder: Path, run: Run, url: str, kind: str, sources: Mapping[str, bool]) -> None:
@@ -988,11 +1046,22 @@ def _watch_exit() -> None:
     atexit.register(_at_exit)
 
 
+def _watch_worker() -> None:
+    """A worker of multiprocessing ends without what is registered with `atexit`, but not without its finalizers."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=100)
+
+
 def _at_exit() -> None:
     run = _run
     if run is None or run.finished:
         return
-    error = _failure
+    notebook = sys.modules.get("larder.capture.notebook")
+    if notebook is not None and notebook.is_restart():
+        run.finish("stopped", reason="the kernel was restarted")  # so that it can be resumed
+        return
+    error = _failure or sys.exc_info()[1]
     # A later hook that does not call ours leaves its trace here; in a notebook every failed cell does.
     if error is None and not hasattr(sys, "ps1") and "IPython" not in sys.modules:
         error = getattr(sys, "last_value", None)
@@ -1003,6 +1072,8 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     if _run is not None:
+        if not _run.finished:
+            _joined.discard(_run.id)  # `init` joins the run of the parent, as in a spawned child
         _run._forked()
 
 

@@ -147,7 +147,7 @@ class StoredArtifact:
         return self.record.step
 
     def download(self, to: str | os.PathLike[str] = ".", *, advance: Callable[[int], None] | None = None) -> Path:
-        """Fetch the files into the folder `to`; answers the file when there is one, else the folder.
+        """Fetch the files into the folder `to`; answers the file when it is no folder of files, else `to`.
 
         Files already there with the right content are left alone. `advance` hears the bytes of each finished file.
         """
@@ -171,7 +171,8 @@ class StoredArtifact:
                     partial.unlink(missing_ok=True)
             if advance is not None:
                 advance(file.size)
-        return _inside(root, self.files[0].path) if len(self.files) == 1 else root
+        alone = len(self.files) == 1 and self.format != "folder"
+        return _inside(root, self.files[0].path) if alone else root
 
     def load(self) -> Any:
         """The artifact as a Python object, by its `format`; files that no format names come as a path.

@@ -1,6 +1,7 @@
 """A server that keeps the promises of the contract for journals and objects, in memory: in process or over a socket."""
 
 import array
+import gzip
 import math
 import re
 import threading
@@ -47,7 +48,9 @@ class FakeServer:
                     raise errors.Unavailable("The fake server is busy.")
                 if self.refuse_token:
                     raise errors.Unauthenticated("The token is unknown.")
-                answer = self._answer(method, target.partition("?")[0], body or b"")
+                packed = headers.get("Content-Encoding") == "gzip"
+                content = gzip.decompress(body or b"") if packed else body or b""
+                answer = self._answer(method, target.partition("?")[0], content)
                 if self.lose_answer:
                     self.lose_answer -= 1
                     raise errors.Unavailable("The answer got lost.")

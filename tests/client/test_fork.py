@@ -134,3 +134,52 @@ def test_ranks_of_one_job_report_into_one_run(desk: Bench) -> None:
     assert desk.server.points(run, "loss") == [(step, 0.0) for step in range(20)]
     assert desk.steps("rank.1/loss") == desk.steps("rank.2/loss") == list(range(20))
     assert desk.server.ended[run].status == RunStatus.COMPLETED
+
+
+def test_workers_begin_and_end_runs_of_their_own(desk: Bench) -> None:
+    code = f"""
+        import multiprocessing, larder
+        def work(number):
+            run = larder.init(project="bakery", name=f"own {{number}}", capture={SILENT})
+            run.log({{"loss": number}})
+            if number:
+                raise ValueError("boom")
+        for number in range(2):
+            process = multiprocessing.get_context("fork").Process(target=work, args=(number,))
+            process.start()
+            process.join()
+    """
+    assert desk.execute(code).returncode == 0
+    ends = sorted((str(end.status), end.reason) for end in desk.server.ended.values())
+    assert ends == [("completed", ""), ("failed", "ValueError: boom")]
+
+
+def test_a_forked_child_may_begin_anew_and_a_run_may_travel(desk: Bench) -> None:
+    code = f"""
+        import copy, multiprocessing, larder
+        run = larder.init(project="bakery", capture={SILENT})
+        assert copy.deepcopy(run) is run
+        def work(given, number):
+            given.log({{f"worker{{number}}": 1.0}})
+            larder.init(capture={SILENT}).log({{f"worker{{number}}": 1.0}})
+            return given.id
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.starmap(work, [(run, 0), (run, 1)]) == [run.id, run.id]
+            pool.close()
+            pool.join()
+    """
+    done = desk.execute(code)
+    assert done.returncode == 0, done.stderr
+    assert len(desk.steps("worker0")) == 2 and desk.server.ended[desk.run()].status == RunStatus.COMPLETED
+
+
+def test_no_zombie_is_left_behind(desk: Bench) -> None:
+    code = f"""
+        import psutil, time, larder
+        larder.init(project="bakery", capture={SILENT})
+        until = time.monotonic() + 10
+        while psutil.Process().children() and time.monotonic() < until:
+            time.sleep(0.05)
+        print(psutil.Process().children())
+    """
+    assert desk.execute(code).stdout == "[]\n"

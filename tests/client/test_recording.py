@@ -386,6 +386,27 @@ def test_resuming_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert points(run) == [(42, {"a": 1.0})]
 
 
+def test_resuming_counts_on_from_what_was_not_sent_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_asked", lambda settings, run: {"params": {"lr": 1}, "last_step": 2})
+    first = begin()
+    first.log({"a": 1.0}, step=7)
+    again = larder.init(resume=first.id, capture=False)
+    again.log({"a": 2.0})
+    assert again.folder == first.folder and again.params["lr"] == 1 and again._step == 8
+
+
+def test_what_completed_stays_and_gets_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"project": "deli", "name": "old", "params": {"lr": 1}, "last_step": 2, "completed": True}
+    monkeypatch.setattr(recording, "_asked", lambda settings, run: known)
+    given = ids.new_id()
+    run = larder.init(resume=given, capture=False)
+    run.log({"a": 1.0})
+    assert run.folder is not None
+    (journal,) = reader.journals(run.folder)
+    assert run.id != given and journal.opening["parent"] == given and journal.opening["resumed"] is False
+    assert records(run, format.PARAMS) == [[{"lr": 1}]] and points(run) == [(3, {"a": 1.0})]
+
+
 def test_disabled_does_nothing_but_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LARDER_MODE", "disabled")
     monkeypatch.setenv("LARDER_PARAMS", '{"lr": 2}')

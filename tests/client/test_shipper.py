@@ -347,3 +347,26 @@ def test_the_journal_of_another_format_is_left_alone(desk: Desk) -> None:
     ship.ship()
     assert desk.arrived() == [0, 1]
     assert reader.Journal(desk.folder / "stranger.journal").size == 58
+
+
+def test_the_main_process_makes_the_run_even_when_it_has_ended_already(desk: Desk) -> None:
+    desk.points(1)
+    desk.writer.record(format.END, {"status": "completed", "time": 9})
+    desk.writer.close()
+    desk.points(1, name="system/cpu", writer=desk.write("companion"))
+    desk.fresh().ship()
+    roles = [batch.opening.role for batch in desk.server.batches[RUN] if batch.opening]
+    assert roles == ["main", "companion"] and desk.arrived("system/cpu") == [0] and RUN in desk.server.ended
+
+
+def test_a_full_disk_leaves_the_run_waiting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.points(1)
+    desk.writer.close()
+
+    def full(*_: Any) -> Writer:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shipper, "Writer", full)
+        assert "No space" in desk.sync().waiting[RUN]
+    assert desk.sync().sent == [RUN] and desk.arrived() == [0]

@@ -120,6 +120,13 @@ def begin(run: active.Recorder) -> str:
     return "active"
 
 
+def is_restart() -> bool:
+    """Whether this process ends because the user starts the kernel anew."""
+    kernel = getattr(_notebook._shell, "kernel", None) if _notebook is not None else None
+    message = getattr(kernel, "_shutdown_message", None)
+    return bool(isinstance(message, dict) and message.get("content", {}).get("restart"))
+
+
 def end() -> None:
     """Keep the notebook, and listen no more."""
     global _notebook

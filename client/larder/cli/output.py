@@ -65,6 +65,11 @@ def moment(microseconds: int | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(microseconds / 1e6))
 
 
+def iso(microseconds: int) -> str:
+    """A time as spreadsheets and programs read it, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(microseconds // 1_000_000))
+
+
 def duration(seconds: float | None) -> str:
     """A duration in its two greatest units."""
     if seconds is None:

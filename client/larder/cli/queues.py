@@ -37,8 +37,9 @@ def show(queue: str, as_json: bool) -> None:
     if as_json:
         output.document(found)
         return
+    places = _places(found)
     rows = [
-        {"job": job.id[-SHORT:], "run": job.subject[-SHORT:], "state": job.state, "place": job.position}
+        {"job": job.id[-SHORT:], "run": job.subject[-SHORT:], "state": job.state, "place": places.get(job.id, "")}
         | {"agent": job.agent, "since": output.moment(job.created)}
         for job in found
     ]
@@ -64,7 +65,14 @@ def move_job(name: str, queue: str, to: str, before: str, to_queue: str, as_json
         output.document(moved)
     else:
         click.echo(moved.id)
-    output.say(f"Now in {moved.queue} at place {moved.position}.")
+    place = _places(jobs(moved.queue)).get(moved.id)
+    output.say(f"Now in {moved.queue}" + (f" at place {place}." if place else "."))
+
+
+def _places(found: list[Job]) -> dict[str, int]:
+    """Places as people count them; `position` of a job only orders."""
+    waiting = sorted((job for job in found if job.state == "waiting"), key=lambda job: (job.position, job.created))
+    return {job.id: place for place, job in enumerate(waiting, start=1)}
 
 
 def _job(waiting: list[Job], name: str, queue: str) -> Job:

@@ -113,7 +113,7 @@ def export(
     if as_json and to is None:
         output.document([run.record for run in found])
         return
-    rows = found.table()
+    rows = [{**row, "created": output.iso(run.created)} for row, run in zip(found.table(), found, strict=True)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     fixed = [name for name in names if not name.startswith(("params.", "metrics."))]
     columns = [*fixed, *(sorted(name for name in names if name not in fixed))]
@@ -247,7 +247,11 @@ def clone(
     run: str, changes: tuple[str, ...], name: str, tags: tuple[str, ...], queue: str | None, wait: bool, as_json: bool
 ) -> None:
     """Draft a copy that runs the same code with some parameters changed; prints its id."""
-    copy = get(run).clone(output.pairs(changes, "--param"), name=name, tags=tags)
+    original = get(run)
+    changed = output.pairs(changes, "--param")
+    copy = original.clone(changed, name=name, tags=tags)
+    for unknown in sorted(changed.keys() - original.params.keys()):
+        output.say(f"{original.name} has no parameter {unknown}: it changes nothing unless the code asks for it.")
     if queue is not None:
         copy.enqueue(queue)
     _print_id(copy, as_json)

@@ -282,6 +282,10 @@ class Shipper:
         Answers whether anything was sent; raises Unavailable, Denied or Refused when it cannot go on.
         """
         sent = False
+        for journal in self.journals():
+            # The run is made, or begun again, by the words of its main process; others do not know its kind and parent.
+            if journal.role == "main" and not journal.acknowledged:
+                sent = self._ship_part(journal, hold_ending=True) or sent
         for journal in sorted(self.journals(), key=lambda each: (each.ending() is not None, each.role == "main")):
             # Only what is there now: a process that writes without pause must not keep us here.
             end = journal.size
@@ -455,17 +459,17 @@ def locked(folder: Path, *, wait: float = 0.0, living: bool = True) -> Iterator[
         return
     try:
         until = time.monotonic() + wait
-        while True:
+        held = False
+        while not held:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder before us may have finished and removed the folder.
-                yield os.fstat(file).st_nlink > 0
-                return
+                held = True
             except OSError:
                 if time.monotonic() >= until or (not living and alive(folder)):
-                    yield False
-                    return
+                    break
                 time.sleep(0.05)
+        # The holder before us may have finished and removed the folder.
+        yield held and os.fstat(file).st_nlink > 0
     finally:
         os.close(file)
 
@@ -563,6 +567,9 @@ def sync(
                 say(f"{folder.name}: {error}")
                 if isinstance(error, errors.Unavailable):
                     break
+            except OSError as error:  # a full disk, most likely: what is there waits until there is room
+                result.waiting[folder.name] = str(error)
+                say(f"{folder.name}: {error}")
             else:
                 result.sent.append(folder.name)
                 say(f"{folder.name}: {shipper.records} records sent")

@@ -20,13 +20,14 @@ def test_queues_and_their_jobs_are_listed(call, server, waiting):
     assert call("queues", "ls").stdout.splitlines()[1].split() == ["default", "3", "0"]
     rows = call("queues", "show").stdout.splitlines()[1:]
     assert [row.split()[1] for row in rows] == [run.id[-8:] for run in waiting]
+    assert [row.split()[3] for row in rows] == ["1", "2", "3"]
     assert len(json.loads(call("queues", "show", "--json").stdout)) == 3
     assert "Nothing waits" in call("queues", "show", "gpu").stderr
 
 
 def test_a_job_is_named_by_its_run_and_moved(call, server, waiting):
     result = call("queues", "move", waiting[2].id[-8:])
-    assert result.exit_code == 0 and "place -1" in result.stderr
+    assert result.exit_code == 0 and "place 1." in result.stderr
     assert min(server.jobs.values(), key=lambda job: job.position).subject == waiting[2].id
     assert call("queues", "move", waiting[2].id, "--bottom").exit_code == 0
     assert max(server.jobs.values(), key=lambda job: job.position).subject == waiting[2].id

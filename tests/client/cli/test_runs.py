@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import datetime
 
 import pytest
 
@@ -114,6 +115,7 @@ def test_a_clone_prints_its_id_alone_on_stdout(call, server):
     result = call("runs", "clone", run.id, "-P", "lr=0.05", "-P", "name=x", "--name", "slower", "--tag", "try")
     copy = server.runs[result.stdout.strip()]
     assert copy.params == {"lr": 0.05, "name": "x"} and copy.status == "draft" and copy.tags == ["try"]
+    assert "no parameter name:" in result.stderr and "parameter lr" not in result.stderr
     assert call("runs", "enqueue", copy.id, "-q", "gpu").exit_code == 0
     assert call("runs", "enqueue", copy.id).exit_code == 1  # Conflict
     assert call("runs", "clone", run.id, "-P", "lr").exit_code == 2
@@ -155,6 +157,7 @@ def test_an_export_is_a_sheet_that_cannot_compute(call, server, tmp_path):
     server.add(params={"depth": 4})
     rows = list(csv.DictReader(io.StringIO(call("runs", "export").stdout)))
     assert rows[0]["name"] == "'=1+1" and rows[0]["metrics.loss"] == "0.5" and rows[1]["params.depth"] == "4"
+    assert rows[0]["created"].endswith("Z") and datetime.fromisoformat(rows[0]["created"]).year >= 1970
     call("runs", "export", "-o", str(tmp_path / "out.csv"))
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
     call("runs", "export", "--json", "-o", str(tmp_path / "out.json"))
