@@ -89,7 +89,7 @@ def build(settings: Settings, *, local_secret: str = "") -> Server:
     )
     runtime = Runtime(database=database, objects=objects, handlers=HANDLERS)
     runtime.transact(system(settings.tenant), lambda context: tenants.ensure(context, user=local_user()))
-    if settings.on_loopback and _identify(runtime, local_secret) is None:
+    if _identify(runtime, local_secret) is None:
         local_secret = runtime.transact(system(settings.tenant), _local_token).secret
     return Server(
         settings=settings,

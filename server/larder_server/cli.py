@@ -92,7 +92,7 @@ def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> Non
 
     server = app.build(settings, local_secret=_remembered_secret(settings))
     _remember_secret(settings, server.local_secret)
-    if settings.on_loopback and _is_this_machine(config.load().url):
+    if _is_this_machine(config.load().url):
         config.save(config.Config(settings.url, server.local_secret, config.home()))
 
     class Edge(uvicorn.Server):
@@ -127,7 +127,11 @@ def _when_ready(edge: object, settings: Settings, fleet: "Fleet", as_json: bool)
     else:
         click.echo(f"Larder is up: {settings.url}   (API: {settings.url}/api, home: {settings.home})", err=True)
         if not settings.on_loopback:
-            click.echo("Listening beyond this machine: every request needs a token.", err=True)
+            click.echo(
+                f"Listening beyond this machine: every request needs a token. The first admin's is in"
+                f" {_secret_file(settings)}; `larder tokens issue USER` makes others.",
+                err=True,
+            )
         if not settings.agents:
             click.echo(
                 "No agent runs here; `larder up --agents 1` or `larder agent start` executes queued runs.", err=True

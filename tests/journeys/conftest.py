@@ -25,13 +25,14 @@ class Up:
     objects: str = ""
     agents: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
     url: str = ""
     token: str = ""
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> "Up":
-        command = [sys.executable, "-m", "larder_server.cli", "--home", str(self.home), "--json"]
+        command = [sys.executable, "-m", "larder_server.cli", "--home", str(self.home), "--json", "--host", self.host]
         command += ["--port", str(self.port), "--agents", str(self.agents)]
         command += ["--database", self.database] if self.database else []
         command += ["--objects", self.objects] if self.objects else []

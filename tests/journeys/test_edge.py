@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 from tests.journeys.conftest import fetch
 
@@ -98,10 +100,34 @@ def test_the_local_token_outlives_a_restart_and_is_for_its_owner_only(up):
 
 
 def test_a_taken_port_is_said_in_a_sentence(up):
-    import subprocess
-    import sys
-
     server = up()
     command = [sys.executable, "-m", "larder_server.cli", "--home", str(server.home), "--port", str(server.port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "cannot be listened on" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_beyond_loopback_nobody_is_signed_in_without_a_token(up):
+    server = up(host="127.0.0.2")
+    assert server.url.startswith("http://127.0.0.2:")
+    assert fetch(server.url + "/")[1]["set-cookie"] is None
+    assert fetch(server.url + "/v1/runs")[0] == 401
+    assert fetch(server.url + "/v1/runs", token=server.token)[0] == 200
+
+
+def test_tokens_are_issued_listed_and_revoked_from_the_command_line(up):
+    server = up()
+
+    def command(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "larder.cli", "tokens", *arguments],
+            env={**os.environ, **environment}, text=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+
+    secret = command("issue", "evi", "--role", "viewer").stdout.strip()
+    assert fetch(server.url + "/v1/whoami", token=secret)[0] == 200
+    assert command("ls", LARDER_URL=server.url, LARDER_TOKEN=secret).returncode == 3
+    (listed,) = [token for token in json.loads(command("ls", "--json").stdout) if token["user"] == "evi"]
+    assert secret.rsplit(".", 1)[1] not in json.dumps(listed)
+    assert command("revoke", listed["id"]).returncode == 0
+    assert fetch(server.url + "/v1/whoami", token=secret)[0] == 401
+    assert command("revoke", listed["id"]).returncode == 4

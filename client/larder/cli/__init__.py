@@ -19,6 +19,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("Start", "Start a server on this machine.", distribution="larder-server"),
     "demo": Command("Start", "Start everything and train on real retail data.", distribution="larder-recipes"),
     "login": Command("Start", "Remember a server and a token.", "larder.cli.login:login"),
+    "tokens": Command("Start", "Issue, list and revoke tokens.", "larder.cli.tokens:tokens"),
     "doctor": Command("Start", "Say what is wrong with this set-up, and the mend.", "larder.cli.doctor:doctor"),
     "completion": Command("Start", "Print the completion script of a shell.", "larder.cli.completion:completion"),
     "run": Command("Record", "Run a command untouched and record it.", "larder.cli.run:run"),
