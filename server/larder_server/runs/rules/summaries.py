@@ -4,7 +4,6 @@ import math
 import struct
 from dataclasses import dataclass
 
-from larder.contract.runs import MetricSummary
 from larder_server.runs.rules import blocks
 from larder_server.runs.rules.blocks import Points
 
@@ -107,11 +106,3 @@ def merge(old: Tally, new: Tally) -> Tally:
         numbers=old.numbers + new.numbers,
         count=old.count + new.count,
     )
-
-
-def summary(tally: Tally) -> MetricSummary:
-    """The tally as it is shown."""
-    return MetricSummary(
-        last=tally.last, last_step=tally.last_step, min=tally.min, min_step=tally.min_step, max=tally.max,
-        max_step=tally.max_step, mean=tally.total / tally.numbers if tally.numbers else math.nan, count=tally.count,
-    )  # fmt: skip

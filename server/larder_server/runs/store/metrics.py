@@ -107,9 +107,12 @@ def summaries_of(context: Context, runs: Sequence[int]) -> dict[int, dict[str, M
             f" and n.seq = s.metric where s.tenant = :tenant and s.run in ({marks})",
             **values,
         )
-        for row in rows:
-            run, name = row[:2]
-            found[run][name] = summaries.summary(_tally(row))
+        # a page of runs has a thousand of these: no step between the row and what is shown
+        for run, name, last, last_step, _, low, low_step, high, high_step, total, numbers, points in rows:
+            found[run][name] = MetricSummary(
+                last=_nan(last), last_step=last_step, min=_nan(low), min_step=low_step, max=_nan(high),
+                max_step=high_step, mean=_nan(total) / numbers if numbers else math.nan, count=points,
+            )  # fmt: skip
     return {run: dict(sorted(metrics.items())) for run, metrics in found.items()}
 
 
@@ -290,7 +293,9 @@ def _replace(context: Context, seq: int, points: Points) -> None:
 
 def _remove_blocks(context: Context, seqs: Sequence[int]) -> None:
     marks, values = lists.bound("seq", seqs)
-    context.db.change(f"delete from metric_blocks where tenant = :tenant and seq in ({marks})", **values)
+    context.db.change(
+        f"delete from metric_blocks where {context.db.aside}tenant = :tenant and seq in ({marks})", **values
+    )
 
 
 def _small_neighbours(context: Context, run: int) -> list[list[int]]:
@@ -316,7 +321,8 @@ def _opened(context: Context, seqs: Sequence[int]) -> list[Points]:
     for piece in lists.pieces(seqs):
         marks, values = lists.bound("seq", piece)
         rows = context.db.execute(
-            f"select columns from metric_blocks where tenant = :tenant and seq in ({marks}) order by seq", **values
+            f"select columns from metric_blocks where {context.db.aside}tenant = :tenant and seq in ({marks}) order by seq",
+            **values,
         )
         found += [blocks.decode(row.columns) for row in rows]
     return found

@@ -20,7 +20,7 @@ from larder_server.runs.store.conditions import Binds, Compiler, Condition, Seri
 FEW = 5_000
 """So many candidates are looked at one by one without a second thought."""
 
-VISITED = 20_000
+VISITED = 8_000
 """So many look-ups are spent on the total of a search that matches many."""
 
 MOST = 10_000
