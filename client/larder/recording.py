@@ -640,8 +640,13 @@ class _Companion:
             os.close(log)
             other.close()
         # It forks away from us at its start. What we have started ends then, and is not left behind as a zombie: whoever
-        # waits for our children, as the kernel of a notebook does, would wait for it.
-        threading.Thread(target=_reap, args=(pid,), name="larder-companion", daemon=True).start()
+        # waits for our children, as the kernel of a notebook does, would wait for it. The thread inherits that no signal
+        # comes to it: who blocks a signal in the main thread, to wait for it there, shall not die of it here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            threading.Thread(target=_reap, args=(pid,), name="larder-companion", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def wake(self) -> None:
         """Asks for attention now."""
