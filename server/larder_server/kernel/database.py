@@ -111,6 +111,8 @@ class Database:
         """A consistent view for one request; changes nothing."""
         with self.engine.connect() as connection:
             if not self.sqlite:
+                # one snapshot for all statements: between two of them somebody may move points from heads into blocks
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     yield connection
                 return

@@ -148,3 +148,15 @@ def test_a_migration_that_fails_changes_nothing(tmp_path):
         schema.migrate(database, scripts=scripts, backups=tmp_path / "backups")
     assert sa.inspect(database.engine).get_table_names() == []
     database.close()
+
+
+def test_a_reader_sees_one_moment_however_many_questions_it_asks(runtime):
+    runtime.transact(ALICE, _insert("before"))
+
+    def look(context):
+        first = context.db.execute("select name from projects where tenant = :tenant")
+        runtime.transact(ALICE, _insert("between"))
+        return len(first), len(context.db.execute("select name from projects where tenant = :tenant"))
+
+    assert runtime.view(ALICE, look) == (1, 1)
+    assert _names(runtime) == ["before", "between"]
