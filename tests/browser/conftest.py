@@ -13,7 +13,9 @@ FLAGS = [
 from tests.journeys.conftest import up  # noqa: E402, F401  (the fixture)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright's event loop counts as running in this thread until it is closed, and no other
+# module's `asyncio.run` would work beside it, in whatever order a worker meets the modules.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
