@@ -2,11 +2,10 @@
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from larder import params
-from larder.integrations import active, fits
+from larder.integrations import active, boosting, fits
 
 SOURCE = "lightgbm"
 
@@ -34,7 +33,7 @@ def _recording(original: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs["callbacks"] = [*(kwargs.get("callbacks") or ()), _callback(run)]
             in_full = alone and fits.counted(run, SOURCE)
             if in_full:
-                params = _record(run, params, train_set, args, kwargs)
+                params = boosting.record_params(run, SOURCE, params, args, kwargs, default_rounds=100)
         with fits.under_way():
             booster = original(params, train_set, *args, **kwargs)
         with active.watched(SOURCE):
@@ -53,24 +52,6 @@ def _callback(run: active.Recorder) -> Callable[[Any], None]:
                 run.log(points, step=int(env.iteration))
 
     return record
-
-
-def _record(
-    run: active.Recorder, given: Mapping[str, Any], train_set: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Mapping[str, Any]:
-    """Record the parameters; answers them with the overrides in, and puts that of the number of rounds in place."""
-    found = {key: value for key, value in given.items() if not callable(value)}
-    rounds = args[0] if args else kwargs.get("num_boost_round", 100)
-    run.record_params({SOURCE: {"num_boost_round": rounds, **found}}, source=SOURCE)
-    changed = dict(given)
-    for key, value in found.items():
-        override = run.overrides.get(f"{SOURCE}.{key}", value)
-        if override != params.plain(value):
-            changed[key] = params.revived(override, value)
-    override = run.overrides.get(f"{SOURCE}.num_boost_round")
-    if override is not None and not args and "num_boost_round" not in found:
-        kwargs["num_boost_round"] = int(override)
-    return changed
 
 
 def _record_model(run: active.Recorder, booster: Any, train_set: Any) -> None:

@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from larder import params
-from larder.integrations import active, fits
+from larder.integrations import active, boosting, fits
 
 SOURCE = "xgboost"
 
@@ -33,7 +32,7 @@ def _recording(original: Callable[..., Any], training: Any) -> Callable[..., Any
             kwargs["callbacks"] = [*(kwargs.get("callbacks") or ()), _callback(run, training)]
             in_full = alone and fits.counted(run, SOURCE)
             if in_full:
-                params = _record(run, params, args, kwargs)
+                params = boosting.record_params(run, SOURCE, params, args, kwargs, default_rounds=10)
         with fits.under_way():
             booster = original(params, dtrain, *args, **kwargs)
         with active.watched(SOURCE):
@@ -63,24 +62,6 @@ def _callback(run: active.Recorder, training: Any) -> Any:
 
 def _number(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)  # with its deviation, in a cross-validation
-
-
-def _record(
-    run: active.Recorder, given: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Mapping[str, Any]:
-    """Record the parameters; answers them with the overrides in, and puts that of the number of rounds in place."""
-    found = {key: value for key, value in given.items() if not callable(value)}
-    rounds = args[0] if args else kwargs.get("num_boost_round", 10)
-    run.record_params({SOURCE: {"num_boost_round": rounds, **found}}, source=SOURCE)
-    changed = dict(given)
-    for key, value in found.items():
-        override = run.overrides.get(f"{SOURCE}.{key}", value)
-        if override != params.plain(value):
-            changed[key] = params.revived(override, value)
-    override = run.overrides.get(f"{SOURCE}.num_boost_round")
-    if override is not None and not args:
-        kwargs["num_boost_round"] = int(override)
-    return changed
 
 
 def _record_model(run: active.Recorder, booster: Any, dtrain: Any) -> None:
