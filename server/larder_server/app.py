@@ -4,7 +4,9 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -30,17 +32,19 @@ from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database
 from larder_server.kernel.http import Edge
 from larder_server.kernel.objects import ObjectStore
-from larder_server.kernel.outbox import Handlers
+from larder_server.kernel.outbox import Event, Handlers
 from larder_server.kernel.routing import Route
 from larder_server.kernel.runtime import Background, Runtime, Timer, system
 from larder_server.projects import api as projects_api
 from larder_server.queues import api as queues_api
 from larder_server.queues import jobs as queues_jobs
+from larder_server.queues import service as queues
 from larder_server.runs import api as runs_api
 from larder_server.runs import jobs as runs_jobs
 from larder_server.runs import service as runs
 from larder_server.settings import LOOPBACK, Settings
 from larder_server.tenants import api as tenants_api
+from larder_server.tenants import jobs as tenants_jobs
 from larder_server.tenants import rules as tenant_rules
 from larder_server.tenants import service as tenants
 
@@ -55,7 +59,7 @@ ROUTES: list[Route] = [
     *events_api.ROUTES,
     *objects_api.ROUTES,
 ]
-TIMERS: list[Timer] = [*queues_jobs.TIMERS, *runs_jobs.TIMERS]
+TIMERS: list[Timer] = [*tenants_jobs.TIMERS, *queues_jobs.TIMERS, *runs_jobs.TIMERS]
 HANDLERS: Handlers = {name: [handler] for name, handler in runs_jobs.HANDLERS.items()}
 ACTIONS = Actions({"runs.enqueue": runs.enqueue})
 
@@ -87,7 +91,7 @@ def build(settings: Settings, *, local_secret: str = "") -> Server:
     schema.migrate(
         database, scripts=Path(str(resources.files(larder_server.migrations))), backups=settings.home / "backups"
     )
-    runtime = Runtime(database=database, objects=objects, handlers=HANDLERS)
+    runtime = Runtime(database=database, objects=objects, handlers=HANDLERS, lease_seconds=settings.lease_seconds)
     runtime.transact(system(settings.tenant), lambda context: tenants.ensure(context, user=local_user()))
     if _identify(runtime, local_secret) is None:
         local_secret = runtime.transact(system(settings.tenant), _local_token).secret
@@ -114,14 +118,69 @@ def _local_token(context: Context) -> IssuedToken:
 
 
 def _identify(runtime: Runtime, secret_text: str) -> Identity | None:
-    secret = tenant_rules.parse(secret_text)
-    if secret is None:
+    if (secret := tenant_rules.parse(secret_text)) is not None:
+        return runtime.view(system(secret.tenant), lambda context: tenants.identify(context, secret))
+    if (of_run := tenant_rules.parse_run(secret_text)) is not None:
+        return runtime.view(system(of_run.tenant), lambda context: _identify_run(context, of_run))
+    return None
+
+
+def _identify_run(context: Context, secret: tenant_rules.RunSecret) -> Identity | None:
+    """A run's own token speaks for its owner, in the name of the run, while the lease under which it was given lives."""
+    if not tenants.is_signed(context, secret):
         return None
-    return runtime.view(system(secret.tenant), lambda context: tenants.identify(context, secret))
+    job = queues.holder(context, kind=runs.KIND, subject=secret.run, fence=secret.fence)
+    if job is None:
+        return None
+    return Identity(
+        tenant=context.tenant, user=job.owner, role=Role.CONTRIBUTOR, team=job.team, run=secret.run
+    )  # fmt: skip
+
+
+class _Guests:
+    """Who has shown which secret in the last seconds, so that not every request asks the database.
+
+    On SQLite only: there every change to tokens and users passes this process, and ends what is remembered. Tokens of
+    runs are not remembered: their leases end without a word to this class.
+    """
+
+    SECONDS = 5.0
+    MOST = 10_000
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Identity]] = {}
+        self._changes = 0
+        runtime.listeners.append(self._hear)
+
+    def remember(self, secret: str) -> Identity | None:
+        """Who the secret speaks for, when that was asked just now."""
+        until, identity = self._known.get(secret, (0.0, None))
+        return identity if time.monotonic() < until else None
+
+    def ask(self, secret: str) -> Identity | None:
+        """Who the secret speaks for, by the database."""
+        changes = self._changes
+        identity = _identify(self._runtime, secret)
+        if identity is not None and not identity.run and self._runtime.database.sqlite:
+            with self._lock:
+                if len(self._known) >= self.MOST:
+                    self._known.clear()
+                if changes == self._changes:  # else it may be revoked by now
+                    self._known[secret] = (time.monotonic() + self.SECONDS, identity)
+        return identity
+
+    def _hear(self, emitted: Sequence[Event]) -> None:
+        if any(event.name.startswith("tenants.") for event in emitted):
+            with self._lock:
+                self._changes += 1
+                self._known.clear()
 
 
 def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Starlette:
-    edge = Edge(runtime, lambda secret: _identify(runtime, secret), COOKIE)
+    guests = _Guests(runtime)
+    edge = Edge(runtime, guests.ask, COOKIE, remember=guests.remember)
     background = Background(runtime, TIMERS, lambda: runtime.view(system(""), tenants.every_tenant))
     pages = Path(str(resources.files("larder_server"))) / "pages"
     document = json.dumps(api_document(), indent=1)

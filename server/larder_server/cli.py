@@ -35,6 +35,14 @@ from larder_server.settings import LOOPBACK, Settings
 @click.option(
     "--agents", default=0, show_default=True, type=click.IntRange(0, 64), help="Local agents to start beside."
 )
+@click.option(
+    "--lease-seconds",
+    default=30.0,
+    show_default=True,
+    envvar="LARDER_LEASE_SECONDS",
+    type=click.FloatRange(0.5, 3600),
+    help="How long an agent may be silent before its runs go to others.",
+)
 @click.option("--no-local-sign-in", is_flag=True, help="Ask for a token in browsers on this machine too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready.")
 def up(
@@ -44,6 +52,7 @@ def up(
     database: str,
     objects: str,
     agents: int,
+    lease_seconds: float,
     no_local_sign_in: bool,
     as_json: bool,
 ) -> None:
@@ -58,6 +67,7 @@ def up(
         database=database,
         objects=objects,
         agents=agents,
+        lease_seconds=lease_seconds,
         local_sign_in=not no_local_sign_in,
     )
     try:

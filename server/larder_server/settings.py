@@ -24,6 +24,8 @@ class Settings:
     """How many local agents to start beside the server."""
     tenant: str = "default"
     """The tenant of the local user."""
+    lease_seconds: float = 30.0
+    """How long an agent may be silent before its runs go back to their queues."""
     local_sign_in: bool = True
     """Whether a browser on this machine is signed in without a token, when the server listens on loopback only."""
 

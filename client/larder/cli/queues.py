@@ -1,17 +1,24 @@
-"""`larder queues`: see what waits and change its order."""
+"""`larder queues`: see what waits and why, and change its order and its policy."""
+
+import time
 
 import click
 
+from larder import config
+from larder import queues as sdk
 from larder.cli import output
+from larder.contract import runs
+from larder.contract.endpoint import Nothing
 from larder.contract.errors import Invalid, NotFound
-from larder.contract.queues import Job
-from larder.queues import find, jobs, move
+from larder.contract.ids import is_id
+from larder.contract.queues import Job, Policy, Queue, Why
+from larder.queues import change, find, jobs, move
 from larder.runs import SHORT, get
 
 
 @click.group()
 def queues() -> None:
-    """See what waits and change its order."""
+    """See what waits and why; change its order and how it is given away."""
 
 
 @queues.command("ls")
@@ -22,8 +29,12 @@ def ls(as_json: bool) -> None:
     if as_json:
         output.document(found)
         return
-    rows = [{"queue": queue.name, "waiting": queue.waiting, "leased": queue.leased} for queue in found]
-    output.table(rows, ["queue", "waiting", "leased"])
+    rows = [
+        {"queue": queue.name, "waiting": queue.waiting, "leased": queue.leased, "agents": queue.agents}
+        | {"policy": _policy(queue.policy)}
+        for queue in found
+    ]
+    output.table(rows, ["queue", "waiting", "leased", "agents", "policy"])
     if not rows:
         output.say("No queues yet. `larder runs enqueue RUN` makes the first.")
 
@@ -40,10 +51,11 @@ def show(queue: str, as_json: bool) -> None:
     places = _places(found)
     rows = [
         {"job": job.id[-SHORT:], "run": job.subject[-SHORT:], "state": job.state, "place": places.get(job.id, "")}
+        | {"priority": job.priority.value, "owner": job.owner, "team": job.team}
         | {"agent": job.agent, "since": output.moment(job.created)}
         for job in found
     ]
-    output.table(rows, ["job", "run", "state", "place", "agent", "since"])
+    output.table(rows, ["job", "run", "state", "place", "priority", "owner", "team", "agent", "since"])
     if not rows:
         output.say(f"Nothing waits in {queue}.")
 
@@ -69,9 +81,122 @@ def move_job(name: str, queue: str, to: str, before: str, to_queue: str, as_json
     output.say(f"Now in {moved.queue}" + (f" at place {place}." if place else "."))
 
 
+@queues.command("pause")
+@click.argument("queue")
+@output.as_json
+def pause(queue: str, as_json: bool) -> None:
+    """Give nothing away from QUEUE until it is resumed; what is being executed goes on."""
+    _changed(change(queue, paused=True), as_json)
+
+
+@queues.command("drain")
+@click.argument("queue")
+@output.as_json
+def drain(queue: str, as_json: bool) -> None:
+    """Take nothing more into QUEUE; what is in it is executed."""
+    _changed(change(queue, draining=True), as_json)
+
+
+@queues.command("resume")
+@click.argument("queue")
+@output.as_json
+def resume(queue: str, as_json: bool) -> None:
+    """End a pause and a drain of QUEUE."""
+    _changed(change(queue, paused=False, draining=False), as_json)
+
+
+@queues.command("set")
+@click.argument("queue")
+@click.option("--limit-per-user", type=int, default=None, help="Jobs of a user executed at a time; 0 for any number.")
+@click.option("--share", "shares", multiple=True, metavar="TEAM=WEIGHT", help="A team's share; others have 1.")
+@click.option("--no-shares", is_flag=True, help="First come, first served again.")
+@output.as_json
+def set_policy(queue: str, limit_per_user: int | None, shares: tuple[str, ...], no_shares: bool, as_json: bool) -> None:
+    """Say how QUEUE is given away. Shares that are not named stay as they are."""
+    if limit_per_user is None and not shares and not no_shares:
+        raise click.UsageError("Say --limit-per-user, --share or --no-shares.")
+    weights: dict[str, float] | None = {} if no_shares else None
+    if shares:
+        before = {} if no_shares else next((one.policy.shares for one in find() if one.name == queue), {})
+        weights = {**before, **dict(_share(text) for text in shares)}
+    _changed(change(queue, limit_per_user=limit_per_user, shares=weights), as_json)
+
+
+@queues.command("why")
+@click.argument("name", metavar="RUN_OR_JOB")
+@output.as_json
+def why(name: str, as_json: bool) -> None:
+    """Say why a run waits, and when it is expected to start."""
+    told = _why(name)
+    if as_json:
+        output.document(told)
+        return
+    if told.job.state == "waiting":
+        click.echo(f"Waits in {told.job.queue} at place {told.ahead + 1} since {output.moment(told.job.created)}.")
+    for reason in told.reasons:
+        click.echo(reason)
+    if not told.reasons:
+        click.echo("Nothing keeps it: the next agent that asks has it.")
+    if told.starts is not None and told.job.state == "waiting":
+        left = told.starts / 1e6 - time.time()
+        click.echo("Expected to start " + (f"in {output.duration(left)}." if left > 1 else "now."))
+
+
+@queues.command("history")
+@click.argument("queue", default="default")
+@click.option("--hours", default=24.0, show_default=True, type=float, help="How far back.")
+@click.option("--points", default=24, show_default=True, type=int, help="In how many stretches.")
+@output.as_json
+def history(queue: str, hours: float, points: int, as_json: bool) -> None:
+    """Show how long QUEUE was, and how long its jobs waited."""
+    found = sdk.history(queue, hours=hours, points=points)
+    if as_json:
+        output.document(found)
+        return
+    rows = [
+        {"until": output.moment(time), "waiting": waiting, "leased": leased, "wait": output.duration(wait)}
+        for time, waiting, leased, wait in zip(found.times, found.waiting, found.leased, found.waits, strict=True)
+    ]
+    output.table(rows, ["until", "waiting", "leased", "wait"])
+
+
+def _policy(policy: Policy) -> str:
+    words = ["paused"] if policy.paused else []
+    words += ["draining"] if policy.draining else []
+    words += [f"{policy.limit_per_user} per user"] if policy.limit_per_user else []
+    words += [f"{team or 'no team'}={weight:g}" for team, weight in sorted(policy.shares.items())]
+    return ", ".join(words)
+
+
+def _changed(queue: Queue, as_json: bool) -> None:
+    if as_json:
+        output.document(queue)
+    output.say(f"{queue.name}: {_policy(queue.policy) or 'open, first come, first served'}.")
+
+
+def _share(text: str) -> tuple[str, float]:
+    team, equals, weight = text.partition("=")
+    try:
+        return team, float(weight if equals else "")
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not TEAM=WEIGHT, such as vision=2", param_hint="--share") from None
+
+
+def _why(name: str) -> Why:
+    transport = config.connect()
+    try:
+        run = get(name, transport=transport)
+    except NotFound:
+        job_id = name.strip().lower()
+        if not is_id(job_id):
+            raise
+        return sdk.why(job_id, transport=transport)
+    return transport.call(runs.WHY, Nothing(), run_id=run.id)
+
+
 def _places(found: list[Job]) -> dict[str, int]:
-    """Places as people count them; `position` of a job only orders."""
-    waiting = sorted((job for job in found if job.state == "waiting"), key=lambda job: (job.position, job.created))
+    """Places as people count them: the server lists what waits in the order of lease."""
+    waiting = [job for job in found if job.state == "waiting"]
     return {job.id: place for place, job in enumerate(waiting, start=1)}
 
 

@@ -24,7 +24,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Endpoint(Generic[Body, Result]):
-    """One operation: `{names}` in the path are arguments; a GET's body travels as query parameters."""
+    """One operation: `{names}` in the path are arguments; a GET's body travels as query parameters.
+
+    `for_runs`: the token of a run, which an agent hands to what it executes, may call it although it changes something;
+    the use case itself sees to it that only that run, and what that run has made, is changed.
+    """
 
     method: str
     path: str
@@ -32,6 +36,7 @@ class Endpoint(Generic[Body, Result]):
     result: type[Result]
     summary: str
     role: Role = Role.VIEWER
+    for_runs: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,20 @@ class Hashes:
 
 
 MISSING = Endpoint(
-    "POST", "/v1/objects/missing", Hashes, Hashes, "Which of these objects the store does not hold", Role.CONTRIBUTOR
+    "POST",
+    "/v1/objects/missing",
+    Hashes,
+    Hashes,
+    "Which of these objects the store does not hold",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )
 PUT = Endpoint(
-    "PUT", "/v1/objects/{hash}", Bytes, Nothing, "Store an object; its bytes must have the hash", Role.CONTRIBUTOR
+    "PUT",
+    "/v1/objects/{hash}",
+    Bytes,
+    Nothing,
+    "Store an object; its bytes must have the hash",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )

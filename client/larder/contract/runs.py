@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from larder.contract.endpoint import Bytes, Endpoint, Nothing, Role
+from larder.contract.queues import Needs as Needs
+from larder.contract.queues import Why
 from larder.contract.values import Param as Param
 
 
@@ -27,6 +29,35 @@ class RunStatus(StrEnum):
     def final(self) -> bool:
         """Whether nothing of the run changes any more."""
         return self in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
+
+
+class Cause(StrEnum):
+    """Why a run ended before its time, where that is known; what a `Retry` refers to."""
+
+    NONE = ""
+    AGENT_LOST = "agent_lost"
+    PREEMPTED = "preempted"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIME_LIMIT = "time_limit"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often a run goes back to its queue by itself, and for which causes."""
+
+    times: int = 3
+    causes: list[Cause] = field(default_factory=lambda: [Cause.AGENT_LOST, Cause.PREEMPTED])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A state to continue from: the artifact of kind `checkpoint` of `run`, and the step after which it was taken."""
+
+    run: str
+    name: str
+    version: int
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +79,11 @@ class MetricSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run. `facts` holds what was recorded by itself: command, code, packages, machine, sources (see `Fact`)."""
+    """A run. `facts` holds what was recorded by itself: command, code, packages, machine, sources (see `Fact`).
+
+    `retries` counts how often it went back to its queue. `published`: it is locked for good. `checkpoint`: what a new
+    attempt may continue from, its own newest one (not filled in lists).
+    """
 
     id: str
     project: str
@@ -75,11 +110,20 @@ class Run:
     params: dict[str, Param] = field(default_factory=dict)
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    cause: Cause = Cause.NONE
+    retries: int = 0
+    published: bool = False
+    needs: Needs = field(default_factory=Needs)
+    retry: Retry = field(default_factory=Retry)
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """A draft: made by hand, or by an importer (then with its final `status`)."""
+    """A draft: made by hand, or by an importer (then with its final `status`).
+
+    The files of `artifacts` must be in the object store. `needs` and `retry` are for its execution.
+    """
 
     project: str
     name: str = ""
@@ -93,6 +137,9 @@ class NewRun:
     status: RunStatus = RunStatus.DRAFT
     started: int | None = None
     ended: int | None = None
+    artifacts: "list[NewArtifact]" = field(default_factory=list)
+    needs: Needs = field(default_factory=Needs)
+    retry: Retry = field(default_factory=Retry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,29 +175,51 @@ class RunPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Clone:
-    """Changes on the way from a run to its clone: parameters by name; `None` values set None."""
+    """Changes on the way from a run to its clone: parameters by name; `None` values set None.
+
+    `requirements` (such as `lightgbm>=4`) come on top of the recorded packages. `environment` says where the packages
+    come from: `recorded` (built from the recorded ones), `inherit` (the agent's own), the path of an interpreter, or
+    empty for the source run's. `needs` replaces the source's.
+    """
 
     params: dict[str, Param] = field(default_factory=dict)
     name: str = ""
     tags: list[str] = field(default_factory=list)
+    requirements: list[str] = field(default_factory=list)
+    environment: str = ""
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What may be changed on a run at any time: names and marks, never what was recorded. None leaves as is."""
+    """What may be changed on a run at any time: names and marks, never what was recorded. None leaves as is.
+
+    `params`, `needs` and `retry` can be changed on a draft only.
+    """
 
     name: str | None = None
     notes: str | None = None
     add_tags: list[str] = field(default_factory=list)
     remove_tags: list[str] = field(default_factory=list)
     archived: bool | None = None
+    params: dict[str, Param] | None = None
+    needs: Needs | None = None
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enqueue:
-    """The queue in which the run shall wait."""
+    """The queue in which the run shall wait.
+
+    `priority` is `human` or `automatic`, by default that of who asks. `move`: the run is executing by itself, without
+    an agent, and goes on with an agent of that queue.
+    """
 
     queue: str = "default"
+    priority: str = ""
+    needs: Needs | None = None
+    retry: Retry | None = None
+    move: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +233,16 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """The end of a run, by the agent that executed it or by hand. A run that has ended already answers as it is."""
+    """The end of a run, by the agent that executed it or by hand. A run that has ended already answers as it is.
+
+    With a `cause` that the run's `retry` names, and retries left, it goes back to its queue instead.
+    """
 
     status: RunStatus
     reason: str = ""
     exit_status: int | None = None
     attempt: int | None = None
+    cause: Cause = Cause.NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +299,13 @@ class NewArtifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """The first words of a journal; the run is made from them when the server does not know it yet."""
+    """The first words of a journal; the run is made from them when the server does not know it yet.
+
+    `role`: `main`, `child`, `rank`, `companion`, or `agent` for what the agent says of a run it executes. `continued`:
+    this process goes on after step `continued` of the run's checkpoint; what came after that step is dropped.
+    `restarted`: a launcher has started this `rank` again within the attempt; what that rank has logged after
+    `continued`, or all of it, is dropped.
+    """
 
     project: str
     name: str
@@ -236,6 +315,9 @@ class Opening:
     host: str = ""
     role: str = "main"
     resumed: bool = False
+    continued: int | None = None
+    rank: int = 0
+    restarted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +329,7 @@ class Ending:
     exit_status: int | None = None
     reason: str = ""
     lost_records: int = 0
+    cause: Cause = Cause.NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,24 +491,60 @@ class FileQuery:
 
 
 CREATE = Endpoint(
-    "POST", "/v1/runs", NewRun, Run, "Make a draft, or import a run that ended elsewhere", Role.CONTRIBUTOR
+    "POST",
+    "/v1/runs",
+    NewRun,
+    Run,
+    "Make a draft, or import a run that ended elsewhere",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )
 SEARCH = Endpoint("GET", "/v1/runs", RunQuery, RunPage, "Find runs")
 GET = Endpoint("GET", "/v1/runs/{run_id}", Nothing, Run, "A run with its parameters, summaries and facts")
-CHANGE = Endpoint("PATCH", "/v1/runs/{run_id}", Change, Run, "Change names and marks", Role.CONTRIBUTOR)
+CHANGE = Endpoint("PATCH", "/v1/runs/{run_id}", Change, Run, "Change names and marks", Role.CONTRIBUTOR, for_runs=True)
 DELETE = Endpoint("DELETE", "/v1/runs/{run_id}", Nothing, Nothing, "Delete a run with all it holds", Role.CONTRIBUTOR)
 CLONE = Endpoint(
-    "POST", "/v1/runs/{run_id}/clone", Clone, Run, "Draft a copy with changed parameters", Role.CONTRIBUTOR
+    "POST",
+    "/v1/runs/{run_id}/clone",
+    Clone,
+    Run,
+    "Draft a copy with changed parameters",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )
-ENQUEUE = Endpoint("POST", "/v1/runs/{run_id}/enqueue", Enqueue, Run, "Put a draft into a queue", Role.CONTRIBUTOR)
+ENQUEUE = Endpoint(
+    "POST", "/v1/runs/{run_id}/enqueue", Enqueue, Run, "Put a draft into a queue", Role.CONTRIBUTOR, for_runs=True
+)
 START = Endpoint("POST", "/v1/runs/{run_id}/start", Start, Run, "Start a leased run", Role.CONTRIBUTOR)
-STOP = Endpoint("POST", "/v1/runs/{run_id}/stop", Stop, Run, "Ask a run to stop", Role.CONTRIBUTOR)
-FINISH = Endpoint("POST", "/v1/runs/{run_id}/finish", Finish, Run, "End a run", Role.CONTRIBUTOR)
+STOP = Endpoint("POST", "/v1/runs/{run_id}/stop", Stop, Run, "Ask a run to stop", Role.CONTRIBUTOR, for_runs=True)
+RESET = Endpoint(
+    "POST",
+    "/v1/runs/{run_id}/reset",
+    Nothing,
+    Run,
+    "Make an ended run a draft again, without its results",
+    Role.CONTRIBUTOR,
+)
+PUBLISH = Endpoint("POST", "/v1/runs/{run_id}/publish", Nothing, Run, "Lock an ended run for good", Role.CONTRIBUTOR)
+WHY = Endpoint("GET", "/v1/runs/{run_id}/why", Nothing, Why, "Why a queued run waits, and when it is expected to start")
+FINISH = Endpoint("POST", "/v1/runs/{run_id}/finish", Finish, Run, "End a run", Role.CONTRIBUTOR, for_runs=True)
 APPEND = Endpoint(
-    "POST", "/v1/runs/{run_id}/journal", Batch, Acknowledged, "Store a stretch of a journal", Role.CONTRIBUTOR
+    "POST",
+    "/v1/runs/{run_id}/journal",
+    Batch,
+    Acknowledged,
+    "Store a stretch of a journal",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )
 LOG_METRICS = Endpoint(
-    "POST", "/v1/runs/{run_id}/metrics", PointsBatch, Nothing, "Log points without a journal", Role.CONTRIBUTOR
+    "POST",
+    "/v1/runs/{run_id}/metrics",
+    PointsBatch,
+    Nothing,
+    "Log points without a journal",
+    Role.CONTRIBUTOR,
+    for_runs=True,
 )
 LIST_METRICS = Endpoint("GET", "/v1/runs/{run_id}/metrics", Nothing, MetricNames, "The metrics of a run")
 READ_METRIC = Endpoint("GET", "/v1/runs/{run_id}/metric", MetricQuery, Series, "All points of a metric, by step")

@@ -7,11 +7,13 @@ from larder.contract.endpoint import Endpoint, Nothing, Role
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who a token speaks for."""
+    """Who a token speaks for. With `run`, the token is that run's own: it reads, and writes for this run only."""
 
     tenant: str
     user: str
     role: Role
+    team: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,34 @@ class Tokens:
     tokens: list[Token]
 
 
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A user of the tenant. Queues share their places fairly between teams."""
+
+    name: str
+    role: Role
+    team: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Users:
+    """The users of the tenant, by name."""
+
+    users: list[User]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeUser:
+    """What changes on a user; None leaves as is."""
+
+    team: str | None = None
+
+
 WHOAMI = Endpoint("GET", "/v1/whoami", Nothing, Identity, "Who this token speaks for")
 ISSUE_TOKEN = Endpoint(
     "POST", "/v1/tokens", NewToken, IssuedToken, "Issue a token; its secret is shown once", Role.ADMIN
 )
 LIST_TOKENS = Endpoint("GET", "/v1/tokens", Nothing, Tokens, "The living tokens of this tenant", Role.ADMIN)
 REVOKE_TOKEN = Endpoint("DELETE", "/v1/tokens/{token_id}", Nothing, Nothing, "Revoke a token at once", Role.ADMIN)
+LIST_USERS = Endpoint("GET", "/v1/users", Nothing, Users, "The users of this tenant with their teams")
+CHANGE_USER = Endpoint("PATCH", "/v1/users/{user}", ChangeUser, User, "Put a user into a team", Role.ADMIN)

@@ -1,19 +1,21 @@
 """Who asks, for which tenant, in which transaction. Every use case takes one."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from larder.contract.endpoint import Role
 from larder.contract.errors import Denied
 from larder_server.kernel import outbox
 from larder_server.kernel.clock import Clock
 from larder_server.kernel.database import Statements
+from larder_server.kernel.notes import Notes
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One request or job: its tenant, its user, its transaction."""
+    """One request or job: its tenant, its user, its transaction. With `run`, that run's own token asks."""
 
     tenant: str
     user: str
@@ -21,7 +23,14 @@ class Context:
     db: Statements
     clock: Clock
     objects: ObjectStore
+    team: str = ""
+    run: str = ""
+    notes: Notes = field(default_factory=Notes)
     awaited: frozenset[str] = frozenset()
+    lease_seconds: float = 30.0
+    """How long a holder of leased work may be silent."""
+    listening_since: int = 0
+    """Since when this server can hear such holders without a break: what they could not tell it was not their fault."""
     emitted: list[Event] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:
@@ -32,6 +41,14 @@ class Context:
     def signal(self, event: Event) -> None:
         """Wake those who wait for `event` after the commit, without a trace in the outbox."""
         self.emitted.append(event)
+
+    def note(self, topic: str, key: str, value: Any) -> None:
+        """Remember a small fact that need not survive this process; also in a view."""
+        self.notes.put(self.tenant, topic, key, value)
+
+    def take_notes(self, topic: str) -> dict[str, Any]:
+        """The facts noted for this tenant since they were last taken, by key."""
+        return self.notes.take(self.tenant, topic)
 
     def require(self, role: Role) -> None:
         """Refuse when the asker's role does not include `role`."""

@@ -50,15 +50,15 @@ class Statements:
 
     def execute(self, sql: str, **params: Any) -> Sequence[Row[Any]]:
         """Run a statement that answers rows."""
-        return self._connection.execute(_statement(sql), {"tenant": self._tenant, **params}).fetchall()
+        return self._run(sql, params).fetchall()
 
     def one(self, sql: str, **params: Any) -> Row[Any] | None:
         """The first row, or None."""
-        return self._connection.execute(_statement(sql), {"tenant": self._tenant, **params}).fetchone()
+        return self._run(sql, params).fetchone()
 
     def change(self, sql: str, **params: Any) -> int:
         """Run an insert, update or delete without `returning`; the number of rows changed."""
-        return self._connection.execute(_statement(sql), {"tenant": self._tenant, **params}).rowcount
+        return self._run(sql, params).rowcount
 
     def many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run one statement for each of `rows`; the driver is given them as they are, without SQLAlchemy's per-row work."""
@@ -70,6 +70,14 @@ class Statements:
             values = [tuple(self._tenant if name == "tenant" else row[name] for name in order) for row in rows]
         if values:
             self._connection.exec_driver_sql(compiled, values)
+
+    def _run(self, sql: str, params: dict[str, Any]) -> sa.CursorResult[Any]:
+        params["tenant"] = self._tenant
+        compiled, order = _compiled(sql, self._connection.dialect)
+        # in the driver's words: SQLAlchemy would take longer to look at a text than SQLite to answer it
+        return self._connection.exec_driver_sql(
+            compiled, params if order is None else tuple(params[name] for name in order)
+        )
 
 
 @lru_cache(maxsize=2000)

@@ -19,11 +19,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as HttpRoute
 
-from larder.contract.endpoint import Bytes, Nothing, Problem
-from larder.contract.errors import Conflict, Invalid, LarderError, Unauthenticated, Unavailable
+from larder.contract.endpoint import Bytes, Endpoint, Nothing, Problem, Role
+from larder.contract.errors import Conflict, Denied, Invalid, LarderError, Unauthenticated, Unavailable
 from larder.contract.tenants import Identity
 from larder_server.kernel import bounds
 from larder_server.kernel.context import Context, require
+from larder_server.kernel.outbox import Event
 from larder_server.kernel.routing import Download, Route
 from larder_server.kernel.runtime import Runtime
 
@@ -55,8 +56,9 @@ class Telemetry:
 class Edge:
     """Turns routes into HTTP handlers."""
 
-    def __init__(self, runtime: Runtime, identify: Identify, cookie: str) -> None:
-        self._runtime, self._identify, self._cookie = runtime, identify, cookie
+    def __init__(self, runtime: Runtime, identify: Identify, cookie: str, *, remember: Identify | None = None) -> None:
+        """`identify` asks the database who a secret speaks for; `remember` may know it at once, and must not block."""
+        self._runtime, self._identify, self._cookie, self._remember = runtime, identify, cookie, remember
         self.telemetry = Telemetry()
 
     def routes(self, routes: Sequence[Route]) -> list[HttpRoute]:
@@ -77,7 +79,10 @@ class Edge:
             raise Unauthenticated(
                 "no token was given", hint="`larder login URL`, or the header Authorization: Bearer …"
             )
-        identity = await to_thread.run_sync(self._identify, secret.strip())
+        secret = secret.strip()
+        identity = self._remember(secret) if self._remember is not None else None
+        if identity is None:
+            identity = await to_thread.run_sync(self._identify, secret)
         if identity is None:
             raise Unauthenticated("this token is unknown, revoked or expired", hint="`larder login` with a new one")
         return identity
@@ -116,6 +121,7 @@ class Edge:
             try:
                 identity = await self.identity(request)
                 require(identity.role, endpoint.role)
+                _check_run(identity, endpoint)
                 arguments = _arguments(request)
                 if endpoint.body is Bytes:
                     _from_query(request.query_params, Nothing)
@@ -156,26 +162,47 @@ class Edge:
     ) -> Any:
         waiting = route.waiting
         assert waiting is not None
-        deadline = time.monotonic() + waiting.seconds(body)
-        # other servers on the same PostgreSQL ring no bell here, so ask again every second there
-        nap = 60.0 if self._runtime.database.sqlite else 1.0
-        with self._runtime.hub.waiter(
-            identity.tenant, lambda event: waiting.wants(body, event, arguments), alone=waiting.alone
+        hub, deadline = self._runtime.hub, time.monotonic() + waiting.seconds(body)
+        with hub.waiter(
+            identity.tenant,
+            lambda event: waiting.wants(body, event, arguments),
+            alone=waiting.alone,
+            names=waiting.names,
         ) as waiter:
-            woken = False
+            answer = waiting.nothing(body) if waiting.nothing is not None else None
+            woken: Event | None = None
             while True:
-                answer = await perform(identity, body, arguments)
-                left = deadline - time.monotonic()
-                if waiting.satisfied(answer) or left <= 0 or self._runtime.hub.closed:
-                    return answer
-                if woken and waiting.woken_is_enough:
-                    return answer
-                while not (woken := await waiter.wait(min(left, nap, 5.0))):
-                    left = deadline - time.monotonic()
-                    if left <= 0 or await request.is_disconnected():
+                if waiting.worth is None or await self._view(identity, waiting.worth, body, role=route.endpoint.role):
+                    answer = await perform(identity, body, arguments)
+                    if waiting.satisfied(answer):
                         return answer
-                    if nap <= 1.0:
-                        break
+                if (left := deadline - time.monotonic()) <= 0 or hub.closed:
+                    return answer
+                if woken is not None and waiting.woken_is_enough:
+                    return answer
+                # what is of no use to this one, such as a job for which it has no room, may be to the next
+                if (
+                    woken is not None
+                    and waiting.still is not None
+                    and await self._view(identity, waiting.still, woken, role=route.endpoint.role)
+                ):
+                    hub.pass_on(identity.tenant, woken, after=waiter)
+                rung = await waiter.wait(min(left, self._runtime.ask_again))
+                woken = waiter.event if rung else None
+                if not rung and time.monotonic() >= deadline:
+                    return answer
+                if await request.is_disconnected():
+                    # who has hung up must not be given what only one can take
+                    if woken is not None and waiting.alone:
+                        hub.pass_on(identity.tenant, woken, after=waiter)
+                    return answer
+
+    async def _view(self, identity: Identity, question: Callable[[Context, Any], bool], of: Any, *, role: Role) -> bool:
+        def work(context: Context) -> bool:
+            context.require(role)
+            return question(context, of)
+
+        return await to_thread.run_sync(self._runtime.view, identity, work)
 
     def _respond(self, request: Request, answer: Any, status: int = 200) -> Response:
         if MSGPACK in request.headers.get("accept", ""):
@@ -210,6 +237,15 @@ class Edge:
         if error.status == 401:
             response.headers["www-authenticate"] = "Bearer"
         return response
+
+
+def _check_run(identity: Identity, endpoint: Endpoint[Any, Any]) -> None:
+    """Denied when a run's own token would change something that is not the run's affair."""
+    if identity.run and endpoint.role is not Role.VIEWER and not endpoint.for_runs:
+        raise Denied(
+            f"the token of run {identity.run} may not do this: {endpoint.summary[:1].lower()}{endpoint.summary[1:]}",
+            hint="a run reads, and writes for itself and for the runs that it has made; use a token of your own",
+        )
 
 
 def _as_error(problem: Exception) -> LarderError:

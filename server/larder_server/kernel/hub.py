@@ -10,65 +10,115 @@ from larder_server.kernel.outbox import Event
 
 @dataclass(eq=False)
 class Waiter:
-    """Somebody who waits for an event that they want."""
+    """Somebody who waits for an event that they want. `event` is the one that woke them last."""
 
     wants: Callable[[Event], bool]
     alone: bool
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    event: Event | None = None
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a wanted event; whether one came."""
         try:
-            await asyncio.wait_for(self.woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.woken.wait()
         except TimeoutError:
             return False
         self.woken.clear()
         return True
+
+    def wake(self, event: Event) -> None:
+        """Let the waiter go on."""
+        self.event = event
+        self.woken.set()
+
+
+@dataclass
+class _Line:
+    """Those who wait for events of one name: each event wakes every one of `all`, and one of `alone`."""
+
+    all: dict[Waiter, None] = field(default_factory=dict)
+    alone: dict[Waiter, None] = field(default_factory=dict)
 
 
 class Hub:
     """The waiters of every tenant. Lives on the event loop; `publish` may be called from any thread."""
 
     def __init__(self) -> None:
-        self._waiters: dict[str, dict[Waiter, None]] = {}
+        # by tenant and name of event, "" for any: thousands who wait for work cost nothing when a metric is logged
+        self._lines: dict[tuple[str, str], _Line] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
+        self.waiting = 0
+        """How many wait."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop on which the waiters wait."""
         self._loop = loop
 
     @contextmanager
-    def waiter(self, tenant: str, wants: Callable[[Event], bool], *, alone: bool) -> Iterator[Waiter]:
-        """Stand in line for events; ask for the state after this, so that nothing falls between."""
+    def waiter(
+        self, tenant: str, wants: Callable[[Event], bool], *, alone: bool, names: frozenset[str] = frozenset()
+    ) -> Iterator[Waiter]:
+        """Stand in line for events of these names (of any, when empty). Ask for the state after this, so that nothing
+        falls between."""
         waiter = Waiter(wants, alone)
-        line = self._waiters.setdefault(tenant, {})
-        line[waiter] = None
+        keys = [(tenant, name) for name in names or {""}]
+        for key in keys:
+            line = self._lines.setdefault(key, _Line())
+            (line.alone if alone else line.all)[waiter] = None
+        self.waiting += 1
         try:
             yield waiter
         finally:
-            del line[waiter]
-            if not line and self._waiters.get(tenant) is line:
-                del self._waiters[tenant]
+            self.waiting -= 1
+            for key in keys:
+                line = self._lines[key]
+                del (line.alone if alone else line.all)[waiter]
+                if not line.alone and not line.all:
+                    del self._lines[key]
+            if alone and waiter.woken.is_set() and waiter.event is not None:
+                # woken in the moment of leaving: somebody else can use it
+                self._wake(tenant, [waiter.event], only_alone=True)
 
     def publish(self, tenant: str, events: Sequence[Event]) -> None:
         """Tell the waiters of a tenant what was committed."""
         if self._loop is not None and events and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake, tenant, list(events))
 
+    def pass_on(self, tenant: str, event: Event, *, after: Waiter) -> None:
+        """The one whom an event woke has no use for it: wake the next in line. On the loop."""
+        for name in (event.name, ""):
+            line = self._lines.get((tenant, name))
+            if line is None or after not in line.alone:
+                continue
+            waiters = iter(line.alone)
+            for waiter in waiters:
+                if waiter is after:
+                    break
+            _wake_first(waiters, event)
+
     def close(self) -> None:
         """Wake everybody for good: the server is going, and each shall be answered with what there is. On the loop."""
         self.closed = True
-        for line in self._waiters.values():
-            for waiter in line:
+        for line in self._lines.values():
+            for waiter in [*line.all, *line.alone]:
                 waiter.woken.set()
 
-    def _wake(self, tenant: str, events: list[Event]) -> None:
+    def _wake(self, tenant: str, events: list[Event], *, only_alone: bool = False) -> None:
         for event in events:
-            taken = False
-            for waiter in self._waiters.get(tenant, {}):
-                if waiter.alone and (taken or waiter.woken.is_set()):
+            for name in (event.name, ""):
+                line = self._lines.get((tenant, name))
+                if line is None:
                     continue
-                if waiter.wants(event):
-                    waiter.woken.set()
-                    taken = taken or waiter.alone
+                _wake_first(iter(line.alone), event)
+                for waiter in () if only_alone else line.all:
+                    if waiter.wants(event):
+                        waiter.wake(event)
+
+
+def _wake_first(waiters: Iterator[Waiter], event: Event) -> None:
+    for waiter in waiters:
+        if not waiter.woken.is_set() and waiter.wants(event):
+            waiter.wake(event)
+            return

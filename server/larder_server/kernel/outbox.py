@@ -82,6 +82,25 @@ def unhandled(db: Statements, limit: int = 100) -> Sequence[Unhandled]:
     ]  # fmt: skip
 
 
+def newest(db: Statements) -> int:
+    """The greatest sequence number of all tenants."""
+    row = db.one("select coalesce(max(seq), 0) as last from events")
+    return 0 if row is None else int(row.last)
+
+
+def since(db: Statements, sequence: int, limit: int = 1000) -> Sequence[Unhandled]:
+    """Events of all tenants after a sequence number, in order."""
+    rows = db.execute(
+        "select seq, tenant, name, subject, data, handled from events where seq > :seq order by seq limit :limit",
+        seq=sequence, limit=limit,
+    )  # fmt: skip
+    return [
+        Unhandled(sequence=row.seq, tenant=row.tenant, failures=-row.handled,
+                  event=Event(name=row.name, subject=row.subject, data=json.loads(row.data)))
+        for row in rows
+    ]  # fmt: skip
+
+
 def claim(db: Statements, sequence: int) -> bool:
     """Take an unhandled event for this transaction; False when another server has it or it is done."""
     return db.one("select seq from events where seq = :seq and tenant = :tenant and handled <= 0" + db.skip_locked,

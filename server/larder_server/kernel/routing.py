@@ -30,6 +30,14 @@ class Waiting:
     """Each event wakes one waiter only: for work that only one can take."""
     woken_is_enough: bool = False
     """Answer after the first wanted event, satisfied or not: for those who look at the state themselves."""
+    names: frozenset[str] = frozenset()
+    """The names of the events that may be wanted; empty for any."""
+    worth: Callable[[Context, Any], bool] | None = None
+    """In a view: whether the answer would change or give anything. Until then no transaction is opened."""
+    nothing: Callable[[Any], Any] | None = None
+    """The answer that was never worth giving; goes with `worth`."""
+    still: Callable[[Context, Event], bool] | None = None
+    """In a view: whether an event that did not satisfy the one whom it woke may be of use to another."""
 
 
 @dataclass(frozen=True, kw_only=True)

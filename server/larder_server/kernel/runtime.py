@@ -2,17 +2,22 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import sqlalchemy as sa
+
 from larder.contract.endpoint import Role
+from larder.contract.errors import Unavailable
 from larder.contract.tenants import Identity
 from larder_server.kernel import outbox
 from larder_server.kernel.clock import Clock, SystemClock
 from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database, Statements
 from larder_server.kernel.hub import Hub
+from larder_server.kernel.notes import Notes
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event, Handlers
 
@@ -21,6 +26,10 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Timer = tuple[float, Callable[[Context], object]]
 SYSTEM = "system"
+TICK = 0.5
+
+_OVERHEAR_EVERY = 0.1
+_LATE_COMMIT = 2.0
 
 
 def system(tenant: str) -> Identity:
@@ -37,6 +46,27 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     hub: Hub = field(default_factory=Hub)
     handlers: Handlers = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
+    lease_seconds: float = 30.0
+    listening_since: int = 0
+
+    @property
+    def deaf_after(self) -> float:
+        """Seconds without progress after which this server may have kept holders of leases from renewing them."""
+        return self.lease_seconds / 3
+
+    def listen_anew(self) -> None:
+        """This server was away, or its clock has jumped: every holder of a lease gets the whole time again."""
+        self.listening_since = self.clock.now()
+
+    @property
+    def ask_again(self) -> float:
+        """Seconds after which a long poll asks again although nobody rang.
+
+        What another server on the same PostgreSQL has changed rings here only when it is in the outbox, so a poll asks
+        by itself as well; the more of them wait, the more seldom, so that asking never keeps the database busy.
+        """
+        return 60.0 if self.database.sqlite else min(60.0, max(1.0, self.hub.waiting / 50))
 
     def view(self, identity: Identity, work: Callable[[Context], Result]) -> Result:
         """Do work that changes nothing, on a consistent view."""
@@ -46,20 +76,27 @@ class Runtime:
     def transact(self, identity: Identity, work: Callable[[Context], Result]) -> Result:
         """Do work in one transaction; its events are handed out after the commit."""
         emitted: list[Event] = []
+        asked = time.monotonic()
 
         def in_transaction(connection: object) -> Result:
+            if time.monotonic() - asked > self.deaf_after:
+                self.listen_anew()  # the database was locked, and renewals have waited as well
             context = self._context(identity, Statements(connection, identity.tenant))  # type: ignore[arg-type]
             result = work(context)
             emitted[:] = context.emitted
             return result
 
         result = self.database.write(in_transaction)
+        for listener in self.listeners:
+            listener(emitted)
         self.hub.publish(identity.tenant, emitted)
         if any(event.name in self.handlers for event in emitted):
             self.dispatch_soon.set()
         return result
 
     dispatch_soon: threading.Event = field(default_factory=threading.Event)
+    listeners: list[Callable[[Sequence[Event]], None]] = field(default_factory=list)
+    """Called with the events of each transaction of this server, before its caller is answered; must not fail."""
 
     def dispatch(self) -> int:
         """Hand every waiting event to its handlers, each event in one transaction; how many were handled."""
@@ -95,7 +132,12 @@ class Runtime:
             db=db,
             clock=self.clock,
             objects=self.objects,
+            team=identity.team,
+            run=identity.run,
+            notes=self.notes,
             awaited=frozenset(self.handlers),
+            lease_seconds=self.lease_seconds,
+            listening_since=self.listening_since,
         )
 
 
@@ -105,13 +147,18 @@ class Background:
     def __init__(self, runtime: Runtime, timers: Iterable[Timer], tenants: Callable[[], Sequence[str]]) -> None:
         self._runtime, self._timers, self._tenants = runtime, list(timers), tenants
         self._stop = threading.Event()
+        self._offset = self._runtime.clock.now() / 1_000_000 - time.monotonic()
+        """Seconds between the clock, which may be set, and one that only goes forward."""
         self._threads = [
             threading.Thread(target=self._dispatch, name="larder-dispatch", daemon=True),
             threading.Thread(target=self._tick, name="larder-timers", daemon=True),
         ]
+        if not runtime.database.sqlite:
+            self._threads.append(threading.Thread(target=self._overhear, name="larder-bell", daemon=True))
 
     def start(self) -> None:
         """Begin."""
+        self._runtime.listen_anew()
         for thread in self._threads:
             thread.start()
 
@@ -134,11 +181,38 @@ class Background:
                 log.exception("handing out events failed; trying again")
                 self._stop.wait(1.0)
 
+    def _overhear(self) -> None:
+        """Ring for what other servers on the same database have written; our own rings twice, which harms nobody."""
+        rung: dict[int, float] = {}
+        since: int | None = None
+        while not self._stop.wait(_OVERHEAR_EVERY):
+            try:
+                with self._runtime.database.read() as connection:
+                    db = Statements(connection, "")
+                    if since is None:
+                        since = outbox.newest(db)
+                    heard = outbox.since(db, since)
+            except Exception:  # the database may be away for a while; the thread must outlive that
+                log.exception("listening for other servers failed; trying again")
+                self._stop.wait(1.0)
+                continue
+            now = time.monotonic()
+            for item in heard:
+                if item.sequence not in rung:
+                    rung[item.sequence] = now
+                    self._runtime.hub.publish(item.tenant, [item.event])
+            # a transaction may take a number early and commit late: look again at the numbers of the last moments
+            for sequence in sorted(rung):
+                if now - rung[sequence] < _LATE_COMMIT:
+                    break
+                since = sequence
+                del rung[sequence]
+
     def _tick(self) -> None:
         due = [0.0] * len(self._timers)
         elapsed = 0.0
-        while not self._stop.wait(0.5):
-            elapsed += 0.5
+        while not self._pause():
+            elapsed += TICK
             for index, (seconds, work) in enumerate(self._timers):
                 if elapsed < due[index]:
                     continue
@@ -146,5 +220,18 @@ class Background:
                 try:
                     for tenant in self._tenants():
                         self._runtime.transact(system(tenant), work)
-                except Exception:  # as above
+                except Exception as problem:  # as above
+                    if isinstance(problem, Unavailable | sa.exc.DBAPIError):
+                        self._runtime.listen_anew()
                     log.exception("timer %s failed; trying again", getattr(work, "__name__", work))
+
+    def _pause(self) -> bool:
+        """Wait for the next tick; whether it is the end. A machine that slept and a clock that jumped are noticed."""
+        asleep = time.monotonic()
+        ended = self._stop.wait(TICK)
+        awake = time.monotonic()
+        offset = self._runtime.clock.now() / 1_000_000 - awake
+        if awake - asleep > TICK + self._runtime.deaf_after or abs(offset - self._offset) > self._runtime.deaf_after:
+            self._runtime.listen_anew()
+        self._offset = offset
+        return ended

@@ -9,4 +9,6 @@ ROUTES = [
     bind(tenants.ISSUE_TOKEN, service.issue),
     bind(tenants.LIST_TOKENS, service.tokens),
     bind(tenants.REVOKE_TOKEN, service.revoke),
+    bind(tenants.LIST_USERS, service.users),
+    bind(tenants.CHANGE_USER, service.change_user),
 ]

@@ -7,5 +7,9 @@ def token_issued(token_id: str, *, user: str, role: str) -> Event:
     return Event(name="tenants.token_issued", subject=token_id, data={"user": user, "role": role})
 
 
+def user_changed(user: str, *, team: str) -> Event:
+    return Event(name="tenants.user_changed", subject=user, data={"team": team})
+
+
 def token_revoked(token_id: str) -> Event:
     return Event(name="tenants.token_revoked", subject=token_id)

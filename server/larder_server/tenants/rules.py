@@ -1,6 +1,8 @@
 """What a token looks like and when it is good. Pure."""
 
 import hashlib
+import hmac
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -41,6 +43,46 @@ def parse(text: str) -> Secret | None:
     return Secret(tenant=parts[0], id=parts[1], random=parts[2])
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunSecret:
+    """The parts of the secret of a run's own token: `larder_TENANT.run-RUN.FENCE.SIGNATURE`. It is stored nowhere."""
+
+    tenant: str
+    run: str
+    fence: int
+    signature: str
+
+    def __str__(self) -> str:
+        return f"larder_{self.tenant}.run-{self.run}.{self.fence}.{self.signature}"
+
+    def signed_by(self, key: str) -> bool:
+        """Whether the signature is that of a key."""
+        good = signature(key, tenant=self.tenant, run=self.run, fence=self.fence)
+        return bool(key) and hmac.compare_digest(good, self.signature)
+
+
+def new_key() -> str:
+    """A key with which the tokens of a tenant's runs are signed."""
+    return secrets.token_hex(32)
+
+
+def signature(key: str, *, tenant: str, run: str, fence: int) -> str:
+    """HMAC-SHA-256 of what a run's token says."""
+    return hmac.new(bytes.fromhex(key), f"{tenant}\n{run}\n{fence}".encode(), hashlib.sha256).hexdigest()
+
+
+def parse_run(text: str) -> RunSecret | None:
+    """The parts of the secret of a run's token, None when the text has another shape."""
+    head, _, rest = text.partition("_")
+    parts = rest.split(".")
+    if head != "larder" or len(parts) != 4 or len(text) > 500 or not text.isascii() or not text.isprintable():
+        return None
+    tenant, run, fence, signed = parts
+    if not tenant or not run.startswith("run-") or not re.fullmatch(r"[1-9]\d{0,17}|0", fence) or not signed:
+        return None
+    return RunSecret(tenant=tenant, run=run.removeprefix("run-"), fence=int(fence), signature=signed)
+
+
 def lifetime(days: int) -> int:
     """A token's lifetime in microseconds; Invalid outside 1 to 3650 days."""
     if not 1 <= days <= 3650:
@@ -52,6 +94,13 @@ def user_name(name: str) -> str:
     """The name, when it may be a user's; Invalid otherwise."""
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise Invalid("a user's name has 1 to 200 printable characters", field="user")
+    return name
+
+
+def team_name(name: str) -> str:
+    """The name, when it may be a team's; Invalid otherwise. A user needs none."""
+    if len(name) > 100 or not name.isprintable() or name != name.strip():
+        raise Invalid("a team's name has at most 100 printable characters and no space at its ends", field="team")
     return name
 
 

@@ -3,9 +3,14 @@
 from larder.contract.endpoint import Nothing, Role
 from larder.contract.errors import NotFound
 from larder.contract.ids import new_id
-from larder.contract.tenants import Identity, IssuedToken, NewToken, Token, Tokens
+from larder.contract.tenants import ChangeUser, Identity, IssuedToken, NewToken, Token, Tokens, User, Users
 from larder_server.kernel.context import Context
 from larder_server.tenants import events, rules, store
+
+USED_EVERY = 60_000_000
+"""The use of a token is written down at most so often, in microseconds, by a timer and not by who uses it."""
+
+_USED = "tenants.tokens_used"
 
 
 def ensure(context: Context, *, user: str) -> None:
@@ -30,18 +35,59 @@ def issue(context: Context, order: NewToken) -> IssuedToken:
 
 def identify(context: Context, secret: rules.Secret) -> Identity | None:
     """Who the secret speaks for; None when it is unknown, revoked or expired. The context's tenant is the secret's."""
-    token = store.token_with_digest(context, secret.id, digest=secret.digest, now=context.clock.now())
-    return None if token is None else Identity(tenant=context.tenant, user=token.user, role=token.role)
+    now = context.clock.now()
+    found = store.token_with_digest(context, secret.id, digest=secret.digest, now=now)
+    if found is None:
+        return None
+    token = found.token
+    if token.last_used is None or now - token.last_used >= USED_EVERY:
+        context.note(_USED, token.id, now)
+    return Identity(tenant=context.tenant, user=token.user, role=token.role, team=found.team)
 
 
-def used(context: Context, token_id: str) -> None:
-    """Write down that a token was used just now."""
-    store.touch(context, token_id, now=context.clock.now())
+def run_token(context: Context, *, run: str, fence: int) -> str:
+    """The secret of a run's own token; good as long as `fence` is that of the run's living lease. It is not stored."""
+    key = store.run_key(context)
+    if not key:
+        # two at once: the first to write has made it
+        store.set_run_key(context, rules.new_key())
+        key = store.run_key(context)
+    signed = rules.signature(key, tenant=context.tenant, run=run, fence=fence)
+    return str(rules.RunSecret(tenant=context.tenant, run=run, fence=fence, signature=signed))
+
+
+def is_signed(context: Context, secret: rules.RunSecret) -> bool:
+    """Whether this tenant has issued the token of a run; the lease is for others to check."""
+    return secret.signed_by(store.run_key(context))
+
+
+def remember_used(context: Context) -> int:
+    """Write down when tokens were used, as far as it is news; how many."""
+    used: dict[str, int] = context.take_notes(_USED)
+    store.touch(context, used)
+    return len(used)
 
 
 def whoami(context: Context, _: Nothing) -> Identity:
     """Who asks."""
-    return Identity(tenant=context.tenant, user=context.user, role=context.role)
+    return Identity(tenant=context.tenant, user=context.user, role=context.role, team=context.team, run=context.run)
+
+
+def users(context: Context, _: Nothing) -> Users:
+    """The users of the tenant."""
+    return Users(users=store.users(context))
+
+
+def change_user(context: Context, order: ChangeUser, user: str) -> User:
+    """Put a user into a team, or into none with an empty name. NotFound."""
+    if order.team is not None:
+        if not store.set_team(context, user, team=rules.team_name(order.team)):
+            raise NotFound(f"there is no user {user[:100]!r}", hint="`larder users ls` lists them")
+        context.emit(events.user_changed(user, team=order.team))
+    found = store.user(context, user)
+    if found is None:
+        raise NotFound(f"there is no user {user[:100]!r}", hint="`larder users ls` lists them")
+    return found
 
 
 def tokens(context: Context, _: Nothing) -> Tokens:

@@ -1,11 +1,13 @@
 """Tenants, users and tokens in SQL."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Row
 
 from larder.contract.endpoint import Role
-from larder.contract.tenants import Token
+from larder.contract.tenants import Token, User
 from larder_server.kernel.context import Context
 
 
@@ -45,19 +47,56 @@ def insert_token(context: Context, token: Token, *, digest: str) -> None:
     )
 
 
-def token_with_digest(context: Context, id: str, *, digest: str, now: int) -> Token | None:
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A token with the team of its user."""
+
+    token: Token
+    team: str
+
+
+def token_with_digest(context: Context, id: str, *, digest: str, now: int) -> Found | None:
     row = context.db.one(
-        "select id, actor, role, name, created, expires, last_used from tokens where tenant = :tenant and id = :id"
-        " and digest = :digest and expires > :now and revoked is null",
+        "select t.id, t.actor, t.role, t.name, t.created, t.expires, t.last_used, u.team from tokens t"
+        " left join users u on u.tenant = t.tenant and u.name = t.actor where t.tenant = :tenant and t.id = :id"
+        " and t.digest = :digest and t.expires > :now and t.revoked is null",
         id=id,
         digest=digest,
         now=now,
     )
-    return None if row is None else _token(row)
+    return None if row is None else Found(token=_token(row), team=row.team or "")
 
 
-def touch(context: Context, id: str, *, now: int) -> None:
-    context.db.change("update tokens set last_used = :now where tenant = :tenant and id = :id", id=id, now=now)
+def touch(context: Context, used: Mapping[str, int]) -> None:
+    context.db.many(
+        "update tokens set last_used = :now where tenant = :tenant and id = :id",
+        [{"id": id, "now": now} for id, now in sorted(used.items())],
+    )
+
+
+def run_key(context: Context) -> str:
+    row = context.db.one("select run_key from tenants where tenant = :tenant")
+    return "" if row is None else str(row.run_key)
+
+
+def set_run_key(context: Context, key: str) -> None:
+    context.db.change("update tenants set run_key = :key where tenant = :tenant and run_key = ''", key=key)
+
+
+def users(context: Context) -> list[User]:
+    rows = context.db.execute("select name, role, team from users where tenant = :tenant order by name")
+    return [User(name=row.name, role=Role(row.role), team=row.team) for row in rows]
+
+
+def user(context: Context, name: str) -> User | None:
+    row = context.db.one("select name, role, team from users where tenant = :tenant and name = :name", name=name)
+    return None if row is None else User(name=row.name, role=Role(row.role), team=row.team)
+
+
+def set_team(context: Context, name: str, *, team: str) -> bool:
+    return bool(
+        context.db.change("update users set team = :team where tenant = :tenant and name = :name", name=name, team=team)
+    )
 
 
 def living_tokens(context: Context, *, now: int) -> list[Token]:

@@ -4,7 +4,7 @@ import pytest
 
 from larder.contract.endpoint import Nothing, Role
 from larder.contract.errors import Invalid, NotFound
-from larder.contract.tenants import NewToken
+from larder.contract.tenants import ChangeUser, NewToken
 from larder_server.tenants import rules, service
 
 
@@ -49,3 +49,52 @@ def test_a_lifetime_out_of_bounds_is_refused(context, days):
 @pytest.mark.parametrize("text", ["", "larder_", "larder_a.b", "x_a.b.c", "larder_a..c", "larder_a.b.c.d"])
 def test_what_is_no_secret_is_not_parsed(text):
     assert rules.parse(text) is None
+
+
+def test_a_user_is_put_into_a_team_and_their_tokens_say_so(context):
+    issued = service.issue(context, NewToken(user="evi"))
+    assert service.identify(context, rules.parse(issued.secret)).team == ""
+    assert service.change_user(context, ChangeUser(team="vision"), "evi").team == "vision"
+    assert service.identify(context, rules.parse(issued.secret)).team == "vision"
+    assert [(user.name, user.team) for user in service.users(context, Nothing()).users] == [("evi", "vision")]
+    assert service.change_user(context, ChangeUser(), "evi").team == "vision"
+    with pytest.raises(NotFound):
+        service.change_user(context, ChangeUser(team="vision"), "joe")
+    with pytest.raises(Invalid):
+        service.change_user(context, ChangeUser(team=" x"), "evi")
+
+
+def test_the_use_of_a_token_is_written_down_once_a_minute(context, clock):
+    issued = service.issue(context, NewToken(user="evi"))
+
+    def use():
+        service.identify(context, rules.parse(issued.secret))
+        return service.remember_used(context)
+
+    assert use() == 1
+    assert service.tokens(context, Nothing()).tokens[0].last_used == clock.now()
+    clock.forward(59)
+    assert use() == 0
+    clock.forward(1)
+    assert use() == 1
+    assert service.tokens(context, Nothing()).tokens[0].last_used == clock.now()
+
+
+def test_a_runs_token_is_signed_by_its_tenant(context, other_context):
+    for each in (context, other_context):
+        service.ensure(each, user="evi")
+    text = service.run_token(context, run="r1", fence=3)
+    secret = rules.parse_run(text)
+    assert (secret.tenant, secret.run, secret.fence) == ("acme", "r1", 3)
+    assert service.is_signed(context, secret)
+    assert text == service.run_token(context, run="r1", fence=3)
+    for other in (text.replace(".3.", ".4."), text.replace("run-r1", "run-r2"), text[:-1] + "x"):
+        assert not service.is_signed(context, rules.parse_run(other))
+    assert not service.is_signed(other_context, rules.parse_run(text.replace("acme", "globex")))
+    service.run_token(other_context, run="r1", fence=3)
+    assert not service.is_signed(other_context, rules.parse_run(text.replace("acme", "globex")))
+
+
+@pytest.mark.parametrize("text", ["", "larder_a.b.c", "larder_a.run-r.x.s", "larder_a.run-r.-1.s", "larder_a.r.1.s"])
+def test_what_is_no_runs_secret_is_not_parsed(text):
+    assert rules.parse_run(text) is None
