@@ -18,7 +18,8 @@ from typing import Any, overload
 from blake3 import blake3
 
 from larder import config
-from larder.contract import events
+from larder import needs as needs_text
+from larder.contract import events, queues
 from larder.contract import runs as contract
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
@@ -237,6 +238,38 @@ class RecordedRun:
         return self.record.reason
 
     @property
+    def cause(self) -> contract.Cause:
+        """Why it ended before its time, where that is known: `agent_lost`, `out_of_memory`, `failed`, …"""
+        return self.record.cause
+
+    @property
+    def retries(self) -> int:
+        """How often it went back to its queue."""
+        return self.record.retries
+
+    @property
+    def published(self) -> bool:
+        """Whether it is locked for good."""
+        return self.record.published
+
+    @property
+    def needs(self) -> contract.Needs:
+        """What it needs of the machine that executes it."""
+        return self.record.needs
+
+    @property
+    def retry(self) -> contract.Retry:
+        """How often it goes back to its queue by itself, and for which causes."""
+        return self.record.retry
+
+    @property
+    def checkpoint(self) -> contract.Checkpoint | None:
+        """Its own newest state to continue from."""
+        if not self._complete:  # lists come without
+            self.refresh()
+        return self.record.checkpoint
+
+    @property
     def exit_status(self) -> int | None:
         return self.record.exit_status
 
@@ -334,6 +367,11 @@ class RecordedRun:
             "notes": record.notes,
             "parent": record.parent or "",
             "queue": record.queue,
+            "cause": str(record.cause),
+            "retries": f"{record.retries} of {record.retry.times}" if record.retries else "",
+            "needs": needs_text.show(record.needs),
+            "checkpoint": _shown(record.checkpoint),
+            "published": "for good" if record.published else "",
             "lost records": str(record.lost_records) if record.lost_records else "",
             "address": self.url,
         }
@@ -376,7 +414,7 @@ class RecordedRun:
             if follow and not ended:
                 # Asked before the next read: a run that has ended now has written all that this read will find.
                 ended = self.refresh().status.final
-            query = contract.ConsoleQuery(after=answer.last, search=search, wait=0.0 if ended or not follow else 5.0)
+            query = contract.ConsoleQuery(after=answer.last, search=search, wait=0.0 if ended or not follow else 2.0)
             answer = self._transport.call(contract.READ_CONSOLE, query, run_id=self.id)
 
     def logs(self, *, tail: int = 0) -> str:
@@ -392,16 +430,82 @@ class RecordedRun:
         return self
 
     def clone(
-        self, params: Mapping[str, contract.Param] | None = None, *, name: str = "", tags: Sequence[str] = ()
+        self,
+        params: Mapping[str, contract.Param] | None = None,
+        *,
+        name: str = "",
+        tags: Sequence[str] = (),
+        requirements: Sequence[str] = (),
+        environment: str = "",
+        needs: "contract.Needs | str | Mapping[str, Any] | None" = None,
     ) -> "RecordedRun":
-        """A draft that runs the same code with some parameters changed."""
-        change = contract.Clone(params=dict(params or {}), name=name, tags=list(tags))
+        """A draft that runs the same code with some parameters changed.
+
+        `requirements` such as `lightgbm>=4` come on top of the recorded packages. `environment` is `recorded`,
+        `inherit` (the agent's own packages) or the path of an interpreter. `needs` replaces what the original needs.
+        """
+        change = contract.Clone(
+            params=dict(params or {}),
+            name=name,
+            tags=list(tags),
+            requirements=list(requirements),
+            environment=environment,
+            needs=needs_text.of(needs),
+        )
         return RecordedRun(self._transport, self._transport.call(contract.CLONE, change, run_id=self.id))
 
-    def enqueue(self, queue: str = "default") -> "RecordedRun":
-        """Put a draft into a queue, where an agent finds it."""
-        self.record = self._transport.call(contract.ENQUEUE, contract.Enqueue(queue=queue), run_id=self.id)
+    def enqueue(
+        self,
+        queue: str = "default",
+        *,
+        priority: str = "",
+        needs: "contract.Needs | str | Mapping[str, Any] | None" = None,
+        retry: "contract.Retry | int | None" = None,
+    ) -> "RecordedRun":
+        """Put a draft into a queue, where an agent finds it.
+
+        `priority` is `human` or `automatic`, unless said that of who asks. `needs` is what it needs of a machine, such
+        as `"gpus=1,memory=8GB"`. `retry` says how often it goes back to its queue by itself when its agent is lost or
+        hands it back (3 unless said); a `Retry` names other causes.
+        """
+        order = contract.Enqueue(
+            queue=queue,
+            priority=priority,
+            needs=needs_text.of(needs),
+            retry=contract.Retry(times=retry) if isinstance(retry, int) else retry,
+        )
+        self.record = self._transport.call(contract.ENQUEUE, order, run_id=self.id)
         return self
+
+    def reset(self) -> "RecordedRun":
+        """Make an ended run a draft again: its results go, its code and parameters stay."""
+        self.record = self._transport.call(contract.RESET, Nothing(), run_id=self.id)
+        return self
+
+    def publish(self) -> "RecordedRun":
+        """Lock an ended run for good: nothing of it is changed or deleted any more."""
+        self.record = self._transport.call(contract.PUBLISH, Nothing(), run_id=self.id)
+        return self
+
+    def why(self) -> queues.Why:
+        """Why a queued run waits, and when it is expected to start."""
+        return self._transport.call(contract.WHY, Nothing(), run_id=self.id)
+
+    def edit(
+        self,
+        *,
+        params: Mapping[str, contract.Param] | None = None,
+        needs: "contract.Needs | str | Mapping[str, Any] | None" = None,
+        retry: "contract.Retry | int | None" = None,
+    ) -> "RecordedRun":
+        """Change what a draft will be executed with."""
+        return self._change(
+            contract.Change(
+                params=None if params is None else dict(params),
+                needs=needs_text.of(needs),
+                retry=contract.Retry(times=retry) if isinstance(retry, int) else retry,
+            )
+        )
 
     def stop(self, reason: str = "") -> "RecordedRun":
         """Ask a queued or running run to stop."""
@@ -673,6 +777,10 @@ def _inside(root: Path, relative: str) -> Path:
     if not target.is_relative_to(root) or target == root:
         raise Invalid(f"The artifact names a file outside of its folder: {relative!r}.")
     return target
+
+
+def _shown(checkpoint: contract.Checkpoint | None) -> str:
+    return "" if checkpoint is None else f"{checkpoint.name} version {checkpoint.version}, step {checkpoint.step}"
 
 
 def _differing(columns: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ import types
 import pytest
 
 from larder.contract import errors, runs
+from larder.contract.queues import Needs
 from larder.contract.runs import RunStatus
 from larder.runs import compare, find, get, lower_is_better
 from tests.client.fake_server import FakeServer
@@ -133,6 +134,41 @@ def test_a_clone_is_enqueued_and_waited_for(server):
         copy.wait(timeout=0.05)
     server.put(copy.id, status=RunStatus.COMPLETED)
     assert copy.wait(timeout=1).status == "completed"
+
+
+def test_what_a_copy_needs_travels_with_it(server):
+    run = get(server.add().id, transport=server.transport)
+    copy = run.clone(requirements=["lightgbm>=4"], environment="inherit", needs="gpus=1,memory=8GB")
+    assert copy.facts["environment"] == {"from": "inherit", "requirements": ["lightgbm>=4"]}
+    assert copy.needs == Needs(gpus=1, memory=8 * 10**9)
+    copy.edit(params={"lr": 3}, needs={"cpus": 2, "labels": {"site": "lab, north"}}, retry=1)
+    assert (copy.params, copy.needs) == ({"lr": 3}, Needs(cpus=2.0, labels={"site": "lab, north"}))
+    assert copy.retry == runs.Retry(times=1)
+    copy.enqueue("gpu", priority="automatic", needs=Needs(gpus=2), retry=runs.Retry(times=5, causes=[]))
+    (job,) = server.jobs.values()
+    assert (job.priority, copy.needs, copy.retry) == ("automatic", Needs(gpus=2), runs.Retry(times=5, causes=[]))
+    assert copy.why().ahead == 2
+    with pytest.raises(errors.Invalid):
+        run.clone(needs="gpus=many")
+
+
+def test_an_ended_run_tells_why_and_becomes_a_draft_or_stays_for_good(server):
+    point = runs.Checkpoint(run="r", name="checkpoint", version=2, step=8)
+    record = server.add(
+        status=RunStatus.FAILED, cause=runs.Cause.OUT_OF_MEMORY, retries=2, checkpoint=point, needs=Needs(gpus=1)
+    )
+    run = get(record.id, transport=server.transport)
+    assert (run.cause, run.retries, run.checkpoint, run.published) == ("out_of_memory", 2, point, False)
+    card = run.card()
+    assert (card["cause"], card["retries"], card["needs"]) == ("out_of_memory", "2 of 3", "gpus=1")
+    assert card["checkpoint"] == "checkpoint version 2, step 8"
+    assert run.reset().status is RunStatus.DRAFT
+    with pytest.raises(errors.Conflict):
+        run.publish()
+    other = get(server.add().id, transport=server.transport).publish()
+    assert other.published and other.card()["published"]
+    with pytest.raises(errors.Conflict):
+        other.reset()
 
 
 def test_marks_change_and_the_rest_does_not(server):

@@ -1,10 +1,13 @@
-"""`larder runs`: find, read, compare, clone and stop runs."""
+"""`larder runs`: find, read, compare, clone, execute and stop runs."""
 
 import csv
+import dataclasses
+import functools
 import io
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,10 +15,14 @@ from urllib.parse import urlencode
 import click
 
 from larder import config
+from larder import needs as needs_text
 from larder.cli import output
 from larder.contract.errors import LarderError
-from larder.contract.runs import RunStatus
+from larder.contract.queues import Priority
+from larder.contract.runs import Cause, Needs, Retry, RunStatus
 from larder.runs import Comparison, RecordedRun, RunList, compare, find, get
+
+_CAUSES = [str(cause) for cause in Cause if cause]
 
 
 @click.group()
@@ -26,90 +33,109 @@ def runs() -> None:
     """
 
 
-def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        (
-            click.argument("text", nargs=-1),
-            click.option("--project", "-p", default="", help="Only runs of this project."),
-            click.option("--where", "-w", default="", help="Condition: 'metrics.loss < 0.3 and tags has good'."),
-            click.option("--sort", "-s", default="created", show_default=True, help="Field to order by."),
-            click.option("--desc/--asc", "descending", default=None, help="Direction; new ones and good ones first."),
-            click.option("--archived", is_flag=True, help="Look among archived runs."),
+@dataclass(frozen=True, kw_only=True)
+class _Selection:
+    """Which runs, in which order: the words and options that `ls` and `export` share."""
+
+    text: Sequence[str]
+    project: str
+    where: str
+    sort: str
+    descending: bool | None
+    archived: bool
+
+    def find(self, limit: int) -> RunList:
+        return find(
+            self.project,
+            self.where,
+            text=" ".join(self.text),
+            order_by=self.sort,
+            descending=self.descending,
+            limit=limit,
+            archived=self.archived,
         )
-    ):
-        command = option(command)
-    return command
 
 
-def _found(
-    text: Sequence[str], project: str, where: str, sort: str, descending: bool | None, archived: bool, limit: int
-) -> RunList:
-    return find(
-        project,
-        where,
-        text=" ".join(text),
-        order_by=sort,
-        descending=descending,
-        limit=limit,
-        archived=archived,
+def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the words and options of a selection; the command gets them as one."""
+    options = (
+        click.argument("text", nargs=-1),
+        click.option("--project", "-p", default="", help="Only runs of this project."),
+        click.option("--where", "-w", default="", help="Condition: 'metrics.loss < 0.3 and tags has good'."),
+        click.option("--sort", "-s", default="created", show_default=True, help="Field to order by."),
+        click.option("--desc/--asc", "descending", default=None, help="Direction; new ones and good ones first."),
+        click.option("--archived", is_flag=True, help="Look among archived runs."),
     )
+
+    @functools.wraps(command)
+    def selected(**given: Any) -> Any:
+        chosen = _Selection(**{field.name: given.pop(field.name) for field in dataclasses.fields(_Selection)})
+        return command(chosen, **given)
+
+    for option in reversed(options):
+        selected = option(selected)
+    return selected
+
+
+def _executing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what is said of a run's execution: the command gets `needs` and `retry`."""
+    options = (
+        click.option(
+            "--needs", "asked", metavar="NEEDS", help="What it needs of a machine: gpus=1,memory=8GB,time=2h."
+        ),
+        click.option("--retry", "times", type=click.IntRange(0), metavar="N", help="How often it is tried again."),
+        click.option("--retry-on", "causes", multiple=True, type=click.Choice(_CAUSES), help="For this cause as well."),
+    )
+
+    @functools.wraps(command)
+    def told(*, asked: str | None, times: int | None, causes: tuple[str, ...], **given: Any) -> Any:
+        retry = None
+        if times is not None or causes:
+            usual = Retry()
+            more = [cause for cause in map(Cause, causes) if cause not in usual.causes]
+            retry = Retry(times=usual.times if times is None else times, causes=[*usual.causes, *more])
+        return command(needs=None if asked is None else needs_text.parse(asked), retry=retry, **given)
+
+    for option in reversed(options):
+        told = option(told)
+    return told
 
 
 @runs.command("ls")
-@_selection
+@_selecting
 @click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--columns", "-c", default="", help="Comma-separated, such as name,params.lr,metrics.loss.")
 @click.option(
     "--as", "form", type=click.Choice(["python", "cli", "curl"]), help="Print this question in another language."
 )
 @output.as_json
-def ls(
-    text: tuple[str, ...],
-    project: str,
-    where: str,
-    sort: str,
-    descending: bool | None,
-    archived: bool,
-    limit: int,
-    columns: str,
-    form: str | None,
-    as_json: bool,
-) -> None:
+def ls(selection: _Selection, limit: int, columns: str, form: str | None, as_json: bool) -> None:
     """List runs; TEXT finds names, tags, notes and remembered numbers."""
     if form is not None:
-        click.echo(_question(form, text, project, where, sort, descending, archived, limit))
+        click.echo(_question(form, selection, limit))
         return
-    found = _found(text, project, where, sort, descending, archived, limit)
+    found = selection.find(limit)
     if as_json:
         output.document([run.record for run in found])
         return
     rows = [_row(run) for run in found]
-    chosen = [name.strip() for name in columns.split(",") if name.strip()] or _columns(found, project, sort)
+    chosen = [name.strip() for name in columns.split(",") if name.strip()] or _columns(found, selection)
     output.table(rows, ["id", *(name for name in chosen if name != "id")])
     if not rows:
-        output.say("No runs match." if where or text or project else "No runs yet. `larder run -- CMD` records one.")
+        narrow = selection.where or selection.text or selection.project
+        output.say("No runs match." if narrow else "No runs yet. `larder run -- CMD` records one.")
     elif found.total > len(rows):
         output.say(f"{len(rows)} of {found.total} runs; -n {found.total} lists all.")
 
 
 @runs.command("export")
-@_selection
+@_selecting
 @click.option("--limit", "-n", default=100_000, show_default=True, type=click.IntRange(1))
 @click.option("--output", "-o", "to", type=click.Path(dir_okay=False, path_type=Path), help="File instead of stdout.")
 @output.as_json
-def export(
-    text: tuple[str, ...],
-    project: str,
-    where: str,
-    sort: str,
-    descending: bool | None,
-    archived: bool,
-    limit: int,
-    to: Path | None,
-    as_json: bool,
-) -> None:
+def export(selection: _Selection, limit: int, to: Path | None, as_json: bool) -> None:
     """Write runs as CSV: a row a run, a column a parameter and a metric (its last value)."""
-    found = _found(text, project, where, sort, descending, archived, limit)
+    found = selection.find(limit)
     if as_json and to is None:
         output.document([run.record for run in found])
         return
@@ -240,20 +266,45 @@ def compare_runs(chosen: tuple[str, ...], as_csv: bool, system: bool, as_json: b
 @click.option("--param", "-P", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter to change.")
 @click.option("--name", default="", help="Name of the copy.")
 @click.option("--tag", "tags", multiple=True, help="A tag for the copy.")
+@click.option(
+    "--add-requirement", "--with", "requirements", multiple=True, metavar="REQUIREMENT", help="Such as lightgbm>=4."
+)
+@click.option(
+    "--environment",
+    "--env",
+    default="",
+    metavar="ENV",
+    help="Packages: recorded, inherit, or a path of an interpreter.",
+)
+@_executing
 @click.option("--enqueue", "queue", metavar="QUEUE", help="Put it into this queue at once.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 unless it completed.")
 @output.as_json
 def clone(
-    run: str, changes: tuple[str, ...], name: str, tags: tuple[str, ...], queue: str | None, wait: bool, as_json: bool
+    run: str,
+    changes: tuple[str, ...],
+    name: str,
+    tags: tuple[str, ...],
+    requirements: tuple[str, ...],
+    environment: str,
+    needs: Needs | None,
+    retry: Retry | None,
+    queue: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Draft a copy that runs the same code with some parameters changed; prints its id."""
     original = get(run)
     changed = output.pairs(changes, "--param")
-    copy = original.clone(changed, name=name, tags=tags)
+    copy = original.clone(
+        changed, name=name, tags=tags, requirements=requirements, environment=environment, needs=needs
+    )
     for unknown in sorted(changed.keys() - original.params.keys()):
         output.say(f"{original.name} has no parameter {unknown}: it changes nothing unless the code asks for it.")
     if queue is not None:
-        copy.enqueue(queue)
+        copy.enqueue(queue, retry=retry)
+    elif retry is not None:
+        copy.edit(retry=retry)
     _print_id(copy, as_json)
     if queue is None:
         output.say(f"A draft. `larder runs enqueue {copy.short}` puts it into a queue.")
@@ -263,18 +314,75 @@ def clone(
         _wait(copy)
 
 
+@runs.command("edit")
+@click.argument("run")
+@click.option("--param", "-P", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter to change.")
+@_executing
+@output.as_json
+def edit(run: str, changes: tuple[str, ...], needs: Needs | None, retry: Retry | None, as_json: bool) -> None:
+    """Change what a draft will be executed with; prints its id."""
+    if not changes and needs is None and retry is None:
+        raise click.UsageError("Say what changes: --param, --needs or --retry.")
+    params = output.pairs(changes, "--param") if changes else None
+    _print_id(get(run).edit(params=params, needs=needs, retry=retry), as_json)
+
+
 @runs.command("enqueue")
 @click.argument("run")
 @click.option("--queue", "-q", default="default", show_default=True)
+@click.option(
+    "--priority", type=click.Choice([each.value for each in Priority]), help="Its class; human unless a run asks."
+)
+@_executing
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 unless it completed.")
 @output.as_json
-def enqueue(run: str, queue: str, wait: bool, as_json: bool) -> None:
+def enqueue(
+    run: str, queue: str, priority: str | None, needs: Needs | None, retry: Retry | None, wait: bool, as_json: bool
+) -> None:
     """Put a draft into a queue, where an agent finds it; prints its id."""
-    found = get(run).enqueue(queue)
+    found = get(run).enqueue(queue, priority=priority or "", needs=needs, retry=retry)
     _print_id(found, as_json)
     output.say(f"Waits in queue {queue}: {found.url}")
     if wait:
         _wait(found)
+
+
+@runs.command("why")
+@click.argument("run")
+@output.as_json
+def why(run: str, as_json: bool) -> None:
+    """Say why a queued run waits, and when it is expected to start."""
+    found = get(run).why()
+    if as_json:
+        output.document(found)
+        return
+    for reason in found.reasons or ["It can start at once."]:
+        click.echo(reason)
+    output.say(f"{found.ahead} before it in {found.job.queue}.")
+    if found.starts is not None:
+        output.say(f"Expected to start at {output.moment(found.starts)}.")
+
+
+@runs.command("reset")
+@click.argument("chosen", metavar="RUN...", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output.as_json
+def reset(chosen: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Make ended runs drafts again: their metrics, console and artifacts go, code and parameters stay."""
+    if not yes:
+        _confirm([get(run) for run in chosen], "Resetting removes results for good", "Reset")
+    _each(chosen, "reset", lambda run: run.reset(), as_json)
+
+
+@runs.command("publish")
+@click.argument("chosen", metavar="RUN...", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@output.as_json
+def publish(chosen: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Lock ended runs for good: nothing of them is changed or deleted any more."""
+    if not yes:
+        _confirm([get(run) for run in chosen], "Publishing cannot be undone", "Publish")
+    _each(chosen, "published", lambda run: run.publish(), as_json)
 
 
 @runs.command("stop")
@@ -319,11 +427,7 @@ def rm(chosen: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete runs with all they hold; this cannot be undone (`archive` only hides)."""
     found = [get(run) for run in chosen]
     if not yes:
-        for run in found:
-            output.say(f"{run.short}  {run.name}  {run.status}  {len(run.metrics)} metrics")
-        if not sys.stdin.isatty():
-            raise click.UsageError("Deleting cannot be undone: say --yes.")
-        click.confirm(f"Delete {len(found)} runs for good?", abort=True, err=True)
+        _confirm(found, "Deleting cannot be undone", "Delete")
     for run in found:
         run.delete()
     if as_json:
@@ -390,6 +494,10 @@ def _row(run: RecordedRun) -> dict[str, Any]:
         "commit": record.commit[:10],
         "branch": record.branch,
         "queue": record.queue,
+        "cause": str(record.cause),
+        "retries": record.retries,
+        "needs": needs_text.show(record.needs),
+        "published": record.published,
         "parent": (record.parent or "")[-8:],
     }
     row |= {f"params.{name}": value for name, value in record.params.items()}
@@ -400,12 +508,12 @@ def _row(run: RecordedRun) -> dict[str, Any]:
     return row
 
 
-def _columns(found: RunList, project: str, sort: str) -> list[str]:
-    chosen = ["name"] + ([] if project else ["project"]) + ["status", "created", "took"]
+def _columns(found: RunList, selection: _Selection) -> list[str]:
+    chosen = ["name"] + ([] if selection.project else ["project"]) + ["status", "created", "took"]
     if any(run.tags for run in found):
         chosen.append("tags")
-    if sort.startswith(("metrics.", "params.")):
-        chosen.append(sort)
+    if selection.sort.startswith(("metrics.", "params.")):
+        chosen.append(selection.sort)
     counts: dict[str, int] = {}
     for run in found:
         for name in run.metrics:
@@ -430,6 +538,14 @@ def _marked(found: Comparison, rows: Sequence[dict[str, Any]]) -> list[dict[str,
 def _plain(value: object) -> object:
     # A sheet executes a cell that begins like a formula: such texts are quoted.
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value[:1] else value
+
+
+def _confirm(found: Sequence[RecordedRun], why: str, verb: str) -> None:
+    for run in found:
+        output.say(f"{run.short}  {run.name}  {run.status}  {len(run.metrics)} metrics")
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{why}: say --yes.")
+    click.confirm(f"{verb} {len(found)} runs for good?", abort=True, err=True)
 
 
 def _print_id(run: RecordedRun, as_json: bool) -> None:
@@ -467,24 +583,15 @@ def _each(chosen: Sequence[str], done: str, change: Callable[[RecordedRun], Reco
         raise click.exceptions.Exit(refused.exit_code)
 
 
-def _question(
-    form: str,
-    text: Sequence[str],
-    project: str,
-    where: str,
-    sort: str,
-    descending: bool | None,
-    archived: bool,
-    limit: int,
-) -> str:
+def _question(form: str, selection: _Selection, limit: int) -> str:
     asked: dict[str, Any] = {
-        "project": project,
-        "where": where,
-        "text": " ".join(text),
-        "order_by": "" if sort == "created" else sort,
-        "descending": descending,
+        "project": selection.project,
+        "where": selection.where,
+        "text": " ".join(selection.text),
+        "order_by": "" if selection.sort == "created" else selection.sort,
+        "descending": selection.descending,
         "limit": limit,
-        "archived": archived or None,
+        "archived": selection.archived or None,
     }
     given = {name: value for name, value in asked.items() if value not in (None, "")}
     if form == "python":
@@ -499,8 +606,8 @@ def _question(
     for name, option in options.items():
         if name in given:
             words += [option, str(given[name])]
-    if descending is not None:
-        words.append("--desc" if descending else "--asc")
-    if archived:
+    if selection.descending is not None:
+        words.append("--desc" if selection.descending else "--asc")
+    if selection.archived:
         words.append("--archived")
-    return shlex.join([*words, *text])
+    return shlex.join([*words, *selection.text])

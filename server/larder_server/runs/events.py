@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from larder.contract.runs import RunStatus
+from larder.contract.runs import Cause, RunStatus
 from larder_server.kernel.outbox import Event
 
 CREATED = "runs.created"
@@ -33,6 +33,11 @@ def restarted(run_id: str, *, attempt: int, wiped: dict[str, int]) -> Event:
     return _event("runs.restarted", run_id, {"attempt": attempt, "wiped": wiped})
 
 
+def continued(run_id: str, *, attempt: int, step: int, wiped: dict[str, int]) -> Event:
+    """The attempt goes on after a step; `wiped` counts the series and artifacts that went beyond it."""
+    return _event("runs.continued", run_id, {"attempt": attempt, "step": step, "wiped": wiped})
+
+
 def resumed(run_id: str, *, before: RunStatus) -> Event:
     return _event("runs.resumed", run_id, {"before": str(before)})
 
@@ -41,12 +46,23 @@ def stop_asked(run_id: str, *, reason: str) -> Event:
     return _event("runs.stop_asked", run_id, {"reason": reason})
 
 
-def finished(run_id: str, *, project: str, kind: str, status: RunStatus, reason: str) -> Event:
-    return _event(FINISHED, run_id, {"project": project, "kind": kind, "status": str(status), "reason": reason})
+def finished(run_id: str, *, project: str, kind: str, status: RunStatus, reason: str, cause: Cause) -> Event:
+    data = {"project": project, "kind": kind, "status": str(status), "reason": reason, "cause": str(cause)}
+    return _event(FINISHED, run_id, data)
 
 
-def requeued(run_id: str, *, attempt: int, reason: str) -> Event:
-    return _event("runs.requeued", run_id, {"attempt": attempt, "reason": reason})
+def requeued(run_id: str, *, attempt: int, reason: str, cause: Cause) -> Event:
+    """The attempt has ended early, and the run waits for the next one."""
+    return _event("runs.requeued", run_id, {"attempt": attempt, "reason": reason, "cause": str(cause)})
+
+
+def reset(run_id: str, *, before: RunStatus) -> Event:
+    """An ended run is a draft again."""
+    return _event("runs.reset", run_id, {"before": str(before)})
+
+
+def published(run_id: str) -> Event:
+    return _event("runs.published", run_id, {})
 
 
 def lost(run_id: str, *, reason: str) -> Event:

@@ -1,5 +1,6 @@
 """What runs do by themselves: on an event, by the clock."""
 
+from larder.contract.runs import Cause
 from larder_server.kernel.context import Context
 from larder_server.kernel.outbox import Event
 from larder_server.queues import events as queues
@@ -8,7 +9,8 @@ from larder_server.runs import events, service
 
 def _on_lease_expired(context: Context, event: Event) -> None:
     if event.data["kind"] == service.KIND:
-        service.lease_expired(context, run_id=event.subject, fence=event.data["fence"])
+        cause = Cause(event.data.get("cause", Cause.AGENT_LOST))
+        service.lease_expired(context, run_id=event.subject, fence=event.data["fence"], cause=cause)
 
 
 def _tidy(context: Context, event: Event) -> None:

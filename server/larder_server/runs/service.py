@@ -10,18 +10,23 @@ import numpy as np
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
 from larder.contract.ids import is_id, new_id
+from larder.contract.queues import Why
 from larder.contract.runs import (
     Acknowledged,
     Artifact,
     ArtifactQuery,
     Artifacts,
     Batch,
+    Cause,
     Change,
     Chart,
     ChartQuery,
+    Checkpoint,
     Clone,
     Console,
+    ConsoleLine,
     ConsoleQuery,
+    Ending,
     Enqueue,
     FileQuery,
     Finish,
@@ -45,19 +50,21 @@ from larder_server.kernel.routing import Download
 from larder_server.projects import service as projects
 from larder_server.queues import service as queues
 from larder_server.runs import events
-from larder_server.runs.rules import charts, life, names
+from larder_server.runs.rules import charts, life, names, repeats
 from larder_server.runs.store import artifacts, console, metrics, runs, search, writers
 from larder_server.runs.store.metrics import Columns
-from larder_server.runs.store.runs import Record
+from larder_server.runs.store.runs import Marks, Record
 
 KIND = "run"
 """The kind of a run's job in a queue."""
 
-KEPT_BY_CLONE = ("command", "code", "packages", "environment")
+KEPT_BY_CLONE = ("command", "code", "packages", "environment", "imports")
 CODE = "code/"
 """Artifacts under this name hold the code that a clone needs."""
 
-AGENT_LOST = "agent lost"
+CHECKPOINT = "checkpoint"
+"""The kind of artifacts from which a new attempt, or another run, may continue."""
+
 _TIDIED_AT_ONCE = 200_000
 _LONGEST_PAGE = 10_000
 
@@ -68,9 +75,11 @@ _LONGEST_PAGE = 10_000
 def create(context: Context, order: NewRun) -> Run:
     """Make a draft, or import a run that ended elsewhere.
 
-    Invalid: a name, a parameter or the status cannot be. Conflict: there is a run of that id. NotFound: no such parent.
+    Invalid: a name, a parameter, a need or the status cannot be. Conflict: there is a run of that id, or a file of an
+    artifact is not in the store. NotFound: no such parent.
     """
     names.draft(order)
+    order = replace(order, needs=queues.check_needs(order.needs))
     life.first_status(order.status)
     if order.id and not is_id(order.id):
         raise Invalid("a run's id is a UUID in lower case", field="id")
@@ -105,12 +114,17 @@ def get(context: Context, _: Nothing, run_id: str) -> Run:
 
 
 def change(context: Context, order: Change, run_id: str) -> Run:
-    """Change names and marks. NotFound; Invalid: a name or tag cannot be."""
+    """Change names and marks; on a draft also parameters, needs and when it is tried again.
+
+    NotFound; Invalid: a name, tag, parameter or need cannot be; Conflict: it is published, or no draft.
+    """
     if order.name is not None:
         names.label(order.name, "name")
     for tag in (*order.add_tags, *order.remove_tags):
         names.tag(tag)
-    record = _found(context, run_id, lock=True)
+    record = _changing(context, run_id)
+    life.may_change(record.run)
+    _edit(context, record, order)
     _mark(context, record, name=order.name, notes=order.notes, add=order.add_tags, remove=order.remove_tags)
     if order.archived is not None and order.archived != record.run.archived:
         runs.update(context, record.seq, archived=int(order.archived))
@@ -119,8 +133,9 @@ def change(context: Context, order: Change, run_id: str) -> Run:
 
 
 def delete(context: Context, _: Nothing, run_id: str) -> Nothing:
-    """Delete a run with all it holds, and its place in a queue. NotFound."""
-    record = _found(context, run_id, lock=True)
+    """Delete a run with all it holds, and its place in a queue. NotFound; Conflict: it is published."""
+    record = _changing(context, run_id)
+    life.may_change(record.run)
     queues.remove(context, kind=KIND, subject=run_id)
     metrics.delete(context, record.seq)
     console.delete(context, record.seq)
@@ -134,12 +149,15 @@ def delete(context: Context, _: Nothing, run_id: str) -> Nothing:
 def clone(context: Context, order: Clone, run_id: str) -> Run:
     """Draft a copy with changed parameters; its fact `overrides` holds what differs from the recorded command.
 
-    NotFound; Invalid: a name, tag or parameter cannot be.
+    NotFound; Invalid: a name, tag, parameter, requirement or need cannot be.
     """
+    names.environment(order.environment)
+    names.requirements(order.requirements)
     source = _found(context, run_id)
     facts = runs.facts_of(context, [source.seq])[source.seq]
-    inherited = facts.get("overrides")
-    overrides = {**(inherited if isinstance(inherited, dict) else {}), **order.params}
+    kept = {name: facts[name] for name in KEPT_BY_CLONE if name in facts}
+    if order.requirements or order.environment:
+        kept["environment"] = _environment(facts.get("environment"), order)
     draft = NewRun(
         project=source.run.project,
         name=order.name or source.run.name,
@@ -148,7 +166,9 @@ def clone(context: Context, order: Clone, run_id: str) -> Run:
         params={**runs.params_of(context, [source.seq])[source.seq], **order.params},
         tags=order.tags,
         parent=run_id,
-        facts={**{name: facts[name] for name in KEPT_BY_CLONE if name in facts}, "overrides": overrides},
+        facts={**kept, "overrides": {**_overrides(facts), **order.params}},
+        needs=source.run.needs if order.needs is None else queues.check_needs(order.needs),
+        retry=source.run.retry,
     )
     names.draft(draft)
     run = _create(context, draft, created=context.clock.now())
@@ -165,30 +185,57 @@ def clone(context: Context, order: Clone, run_id: str) -> Run:
 
 
 def enqueue(context: Context, order: Enqueue, run_id: str) -> Run:
-    """Put a draft into a queue. NotFound; Conflict: it is no draft; Invalid: the queue's name cannot be."""
-    record = _found(context, run_id, lock=True)
-    life.may_enqueue(record.run)
-    queues.put(context, order.queue, kind=KIND, subject=run_id)
-    runs.update(context, record.seq, status=RunStatus.QUEUED.value, queue=order.queue, reason="")
+    """Put a draft into a queue; with `move`, a run that executes without an agent, which then may write no more.
+
+    NotFound; Conflict: it is no draft, or cannot be moved; Invalid: the queue, the priority or a need cannot be.
+    """
+    priority = life.priority(order.priority, inside_a_run=bool(context.run))
+    record = _changing(context, run_id)
+    before = record.run
+    (life.may_move if order.move else life.may_enqueue)(before)
+    needs = before.needs if order.needs is None else queues.check_needs(order.needs)
+    retry = before.retry if order.retry is None else names.retry(order.retry)
+    earlier = _earlier(context, record)
+    script = repeats.script(runs.fact_of(context, [record.seq], "command").get(record.seq))
+    queues.put(
+        context, order.queue, kind=KIND, subject=run_id, priority=priority, fence=before.attempt,
+        needs=needs if needs.memory else replace(needs, memory=repeats.memory(script, earlier)),
+        expected=repeats.expected(script, earlier),
+    )  # fmt: skip
+    runs.put_asked(context, record.seq, needs=needs, retry=retry)
+    runs.update(
+        context, record.seq, status=RunStatus.QUEUED.value, queue=order.queue, reason="", cause="", retries=0, stop=0,
+        # whoever executes it now, without an agent, is of an earlier attempt from here on
+        attempt=before.attempt + 1 if order.move else before.attempt,
+    )  # fmt: skip
     context.emit(events.queued(run_id, queue=order.queue))
     return get(context, Nothing(), run_id)
 
 
 def start(context: Context, order: Start, run_id: str) -> Run:
-    """Start a leased run; what an earlier attempt left is removed. Asking twice with one fence changes nothing.
+    """Start a leased run. Asking twice with one fence changes nothing.
 
+    What an earlier attempt left is removed, unless that attempt has logged a checkpoint: then everything stays until
+    the new one says whether it continues. A run that was tried often enough ends here, failed.
     NotFound; Conflict: the fence is not that of the living lease, or the run cannot start.
     """
-    record = _found(context, run_id, lock=True)
+    record = _changing(context, run_id)
     queues.check_fence(context, kind=KIND, subject=run_id, fence=order.fence)
     life.may_start(record.run, order.fence)
-    if record.run.status is RunStatus.RUNNING and record.run.attempt == order.fence:
-        return _whole(context, record)
-    _wipe(context, record, attempt=order.fence)
+    retries = record.run.retries
+    if record.run.status is RunStatus.RUNNING:
+        if record.run.attempt == order.fence:
+            return _whole(context, record)
+        # the last holder is gone, and this lease was quicker than the word of it
+        if not _went_back(context, record, Cause.AGENT_LOST):
+            return get(context, Nothing(), run_id)
+        retries += 1
+    undecided = _begin_anew(context, record, attempt=order.fence)
     now = context.clock.now()
     runs.update(
         context, record.seq, status=RunStatus.RUNNING.value, attempt=order.fence, started=now, ended=None,
         heartbeat=now, host=names.note(order.host, "host"), reason="", exit_status=None, lost_records=0, stop=0,
+        cause="", retries=retries, undecided=int(undecided),
     )  # fmt: skip
     context.emit(events.started(run_id, attempt=order.fence, agent=names.note(order.agent, "agent"), host=order.host))
     return get(context, Nothing(), run_id)
@@ -199,7 +246,7 @@ def stop(context: Context, order: Stop, run_id: str) -> Run:
 
     NotFound; Conflict: it is a draft, completed or failed.
     """
-    record = _found(context, run_id, lock=True)
+    record = _changing(context, run_id)
     life.may_stop(record.run)
     reason = names.note(order.reason, "reason")
     if record.run.status is RunStatus.QUEUED:
@@ -212,40 +259,83 @@ def stop(context: Context, order: Stop, run_id: str) -> Run:
     return get(context, Nothing(), run_id)
 
 
-def finish(context: Context, order: Finish, run_id: str) -> Run:
-    """End a run; one that has ended already answers as it is.
+def reset(context: Context, _: Nothing, run_id: str) -> Run:
+    """Make a run that has ended, or is lost, a draft again: its results go, its code and parameters stay.
 
-    NotFound; Invalid: the status is not final; Conflict: `attempt` is not the run's newest.
+    NotFound; Conflict: it is published, or has not ended.
+    """
+    record = _changing(context, run_id)
+    life.may_reset(record.run)
+    queues.remove(context, kind=KIND, subject=run_id)
+    # what some process of the run still has to say belongs to an attempt that is over
+    attempt = record.run.attempt + 1
+    _wipe(context, record, attempt=attempt, journals=writers.delete(context, record.seq))
+    runs.update(
+        context, record.seq, status=RunStatus.DRAFT.value, attempt=attempt, started=None, ended=None, heartbeat=None,
+        host="", reason="", cause="", retries=0, exit_status=None, lost_records=0, queue="", stop=0, undecided=0,
+    )  # fmt: skip
+    context.emit(events.reset(run_id, before=record.run.status))
+    return get(context, Nothing(), run_id)
+
+
+def publish(context: Context, _: Nothing, run_id: str) -> Run:
+    """Lock a run that has ended for good: nothing of it changes any more. NotFound; Conflict: it has not ended."""
+    record = _changing(context, run_id)
+    life.may_publish(record.run)
+    if not record.run.published:
+        runs.update(context, record.seq, published=1)
+        context.emit(events.published(run_id))
+    return get(context, Nothing(), run_id)
+
+
+def finish(context: Context, order: Finish, run_id: str) -> Run:
+    """End a run; one that has ended already answers as it is. With a cause that it is tried again for, it goes back
+    to its queue instead.
+
+    NotFound; Invalid: the status is not final; Conflict: `attempt` is not the run's newest, or its lease is gone.
     """
     life.ending(order.status)
-    record = _found(context, run_id, lock=True)
+    record = _changing(context, run_id)
     if order.attempt is not None:
         life.check_attempt(record.run, order.attempt)
     if record.run.status.final:
         return _whole(context, record)
+    if order.attempt is not None and life.answered_before(record.run):
+        return _whole(context, record)
+    by_hand = order.attempt is None
+    cause = order.cause if by_hand else life.cause_of(order.status, order.cause)
     if record.run.status is RunStatus.QUEUED:
         queues.remove(context, kind=KIND, subject=run_id)
-    elif order.attempt is None:  # by hand: whoever executes the run has to hear of it
+    elif cause and _went_back(context, record, cause, reason=order.reason, lease=True):
+        return get(context, Nothing(), run_id)
+    elif by_hand:  # whoever executes the run has to hear of it
         queues.ask_stop(context, kind=KIND, subject=run_id)
+    else:  # the lease ends with the work, so that nobody is offered the job again
+        queues.remove(context, kind=KIND, subject=run_id)
     _end(context, record, order.status, at=context.clock.now(), reason=names.note(order.reason, "reason"),
-         exit_status=order.exit_status)  # fmt: skip
+         exit_status=order.exit_status, cause=life.cause_of(order.status, cause))  # fmt: skip
     return get(context, Nothing(), run_id)
 
 
-def lease_expired(context: Context, *, run_id: str, fence: int) -> None:
-    """The agent that held a run with this fence is gone: a run that it had begun waits in its queue again."""
+def lease_expired(context: Context, *, run_id: str, fence: int, cause: Cause = Cause.AGENT_LOST) -> None:
+    """The agent that held a run with this fence is gone, or gave it back: a run that it had begun waits again.
+
+    When it was tried often enough, it ends.
+    """
     record = runs.find(context, run_id, lock=True)
     if record is None or record.run.status.final:
         queues.remove(context, kind=KIND, subject=run_id)
         return
-    if record.run.status is not RunStatus.RUNNING or record.run.attempt != fence:
-        return
-    if record.stop:
-        queues.remove(context, kind=KIND, subject=run_id)
-        _end(context, record, RunStatus.STOPPED, at=context.clock.now(), reason=AGENT_LOST)
-        return
-    runs.update(context, record.seq, status=RunStatus.QUEUED.value, reason=AGENT_LOST)
-    context.emit(events.requeued(run_id, attempt=fence, reason=AGENT_LOST))
+    if record.run.status is RunStatus.RUNNING and record.run.attempt == fence:
+        _went_back(context, record, cause)
+
+
+def why(context: Context, _: Nothing, run_id: str) -> Why:
+    """Why a queued run waits. NotFound; Conflict: it waits in no queue."""
+    run = _found(context, run_id).run
+    if run.status is not RunStatus.QUEUED:
+        raise Conflict(f"run {run.id} is {run.status}; it waits in no queue")
+    return queues.why(context, KIND, run.id)
 
 
 def mark_lost(context: Context) -> int:
@@ -272,6 +362,7 @@ def append(context: Context, batch: Batch, run_id: str) -> Acknowledged:
     names.batch(batch)
     series = _columns(batch)
     record = runs.find(context, run_id, lock=True) or _open(context, batch, run_id)
+    life.may_ask(record.run, made_by=record.made_by, asking=context.run)
     life.check_attempt(record.run, batch.attempt)
     writer = writers.find(context, record.seq, batch.writer)
     offset = writer.offset if writer else 0
@@ -284,6 +375,15 @@ def append(context: Context, batch: Batch, run_id: str) -> Acknowledged:
     now = context.clock.now()
     if status is not record.run.status:
         record = _go_on(context, record, batch.opening, now=now)
+    opening = None if writer else batch.opening
+    if opening is not None and opening.restarted and not record.undecided:
+        _restart(context, record, opening, now=now)
+    elif opening is not None and life.continued(opening, undecided=record.undecided):
+        _decide(context, record, opening, now=now)
+    if opening is not None and opening.parent and record.run.parent is None and opening.role in life.DECIDERS:
+        # a run that was drafted before its code could say from which one it continues
+        runs.update(context, record.seq, parent=opening.parent)
+        context.emit(events.changed(run_id, fields=["parent"]))
     if series:
         metrics.append(context, record.seq, series)
     if batch.console:
@@ -295,13 +395,13 @@ def append(context: Context, batch: Batch, run_id: str) -> Acknowledged:
         runs.put_facts(context, record.seq, batch.facts)
     _mark(context, record, name=batch.name, notes=batch.notes, add=batch.add_tags, remove=batch.remove_tags)
     _put_artifacts(context, record, batch.artifacts)
-    writers.put(context, record.seq, batch.writer, offset=batch.end, attempt=batch.attempt, closed=batch.closed)
+    role = writer.role if writer else opening.role if opening else ""
+    writers.put(context, record.seq, batch.writer, offset=batch.end, attempt=batch.attempt, closed=batch.closed,
+                role=role)  # fmt: skip
     host = batch.opening.host if batch.opening and batch.opening.role == "main" else ""
     runs.update(context, record.seq, heartbeat=now, **_columns_told(batch.facts, host=host))
-    if batch.ending is not None and not status.final:
-        ending = batch.ending
-        _end(context, record, ending.status, at=ending.time or now, reason=names.note(ending.reason, "ending.reason"),
-             exit_status=ending.exit_status, lost_records=ending.lost_records)  # fmt: skip
+    if batch.ending is not None and status is RunStatus.RUNNING:
+        _hear_ending(context, record, batch.ending, role=role, now=now)
     context.signal(events.logged(run_id))
     return Acknowledged(offset=batch.end, stop=record.stop)
 
@@ -311,7 +411,7 @@ def log_metrics(context: Context, batch: PointsBatch, run_id: str) -> Nothing:
 
     NotFound; Conflict: the run takes no metrics; Invalid: a part of the batch cannot be, and nothing is stored.
     """
-    record = _found(context, run_id, lock=True)
+    record = _changing(context, run_id)
     life.may_log(record.run)
     now = context.clock.now()
     counts = metrics.counts(context, record.seq, [points.name for points in batch.metrics])
@@ -428,6 +528,13 @@ def _found(context: Context, run_id: str, *, lock: bool = False) -> Record:
     return record
 
 
+def _changing(context: Context, run_id: str) -> Record:
+    """The run, locked, for somebody who may change it. NotFound; Denied: another run asks."""
+    record = _found(context, run_id, lock=True)
+    life.may_ask(record.run, made_by=record.made_by, asking=context.run)
+    return record
+
+
 def _default_name(kind: str, run_id: str) -> str:
     return f"{kind}-{run_id[-6:]}"
 
@@ -441,7 +548,15 @@ def _metric(context: Context, run_id: str, name: str) -> tuple[int, int]:
 
 
 def _whole(context: Context, record: Record) -> Run:
-    return _full(context, [record], facts=True)[0]
+    return replace(_full(context, [record], facts=True)[0], checkpoint=_checkpoint(context, record))
+
+
+def _checkpoint(context: Context, record: Record) -> Checkpoint | None:
+    """The run's own newest state to continue from."""
+    found = artifacts.newest_checkpoint(context, record.seq)
+    if found is None or found.step is None:
+        return None
+    return Checkpoint(run=record.run.id, name=found.name, version=found.version, step=found.step)
 
 
 def _full(context: Context, records: list[Record], *, facts: bool) -> list[Run]:
@@ -469,12 +584,14 @@ def _create(
         id=order.id, project=order.project, name=order.name, status=order.status, created=created, started=started,
         ended=ended, user=context.user, kind=order.kind, tags=sorted(set(order.tags)), parent=order.parent,
         notes=names.note(order.notes, "notes"), host=told.host, branch=told.branch, commit=told.commit,
+        needs=order.needs, retry=order.retry,
     )  # fmt: skip
-    record = runs.insert(context, run)
+    record = runs.insert(context, run, made_by=context.run)
     if record is None:
         raise Conflict(f"there is a run {order.id} already")
     runs.put_params(context, record.seq, order.params)
     runs.put_facts(context, record.seq, order.facts)
+    _put_artifacts(context, record, order.artifacts, came_with=True)
     context.emit(_created(run))
     if run.status.final:
         context.emit(_finished(run, run.status, run.reason))
@@ -521,7 +638,7 @@ def _open(context: Context, batch: Batch, run_id: str) -> Record:
         started=opening.time or now, heartbeat=now, user=context.user, kind=opening.kind, parent=opening.parent or None,
         host=names.note(opening.host, "opening.host"),
     )  # fmt: skip
-    record = runs.insert(context, run)
+    record = runs.insert(context, run, made_by=context.run)
     if record is None:  # another process of the run was faster
         return _found(context, run_id, lock=True)
     context.emit(_created(run))
@@ -535,9 +652,10 @@ def _go_on(context: Context, record: Record, opening: Opening | None, *, now: in
     if before is RunStatus.QUEUED:
         queues.remove(context, kind=KIND, subject=record.run.id)
     started = record.run.started or (opening.time if opening else 0) or now
-    run = replace(record.run, status=RunStatus.RUNNING, started=started, ended=None, exit_status=None, reason="")
+    run = replace(record.run, status=RunStatus.RUNNING, started=started, ended=None, exit_status=None, reason="",
+                  cause=Cause.NONE)  # fmt: skip
     runs.update(context, record.seq, status=run.status.value, started=started, ended=None, exit_status=None, reason="",
-                stop=0)  # fmt: skip
+                cause="", stop=0)  # fmt: skip
     if before in (RunStatus.DRAFT, RunStatus.QUEUED):
         context.emit(events.started(run.id, attempt=run.attempt, agent="", host=opening.host if opening else ""))
     else:
@@ -547,12 +665,99 @@ def _go_on(context: Context, record: Record, opening: Opening | None, *, now: in
 
 def _end(
     context: Context, record: Record, status: RunStatus, *, at: int, reason: str, exit_status: int | None = None,
-    lost_records: int = 0,
+    lost_records: int = 0, cause: Cause = Cause.NONE,
 ) -> None:  # fmt: skip
     ended = max(at, record.run.started or at)
     runs.update(context, record.seq, status=status.value, ended=ended, reason=reason, exit_status=exit_status,
-                lost_records=lost_records)  # fmt: skip
-    context.emit(_finished(record.run, status, reason))
+                lost_records=lost_records, cause=cause.value)  # fmt: skip
+    context.emit(_finished(record.run, status, reason, cause))
+
+
+def _hear_ending(context: Context, record: Record, ending: Ending, *, role: str, now: int) -> None:
+    """A journal tells of the end of its run."""
+    run = record.run
+    if run.attempt and role != life.BY_AN_AGENT and _is_leased(context, run):
+        return  # one of the processes has ended; the agent sees when all of them have
+    cause = life.cause_of(ending.status, ending.cause)
+    reason = names.note(ending.reason, "ending.reason")
+    if cause and _went_back(context, record, cause, reason=reason, lease=True):
+        return
+    _end(context, record, ending.status, at=ending.time or now, reason=reason, exit_status=ending.exit_status,
+         lost_records=ending.lost_records, cause=cause)  # fmt: skip
+    if run.attempt:  # the lease ends with the work, so that nobody is offered the job again
+        queues.remove(context, kind=KIND, subject=run.id)
+
+
+def _is_leased(context: Context, run: Run) -> bool:
+    return queues.holder(context, kind=KIND, subject=run.id, fence=run.attempt) is not None
+
+
+def _went_back(context: Context, record: Record, cause: Cause, *, reason: str = "", lease: bool = False) -> bool:
+    """Let a run whose attempt ended early wait in its queue again; whether it may.
+
+    `lease`: its agent holds it still, has told of the end, and will tell itself what becomes of a run that may not.
+    Otherwise the job waits already, and a run that may not go back ends here.
+    """
+    run = record.run
+    if life.goes_back(run, cause, stop=record.stop) and (not lease or _is_leased(context, run)):
+        if lease:
+            queues.put_back(context, kind=KIND, subject=run.id, cause=cause.value)
+        told = names.note(reason, "reason") or life.reason(cause)
+        runs.update(context, record.seq, status=RunStatus.QUEUED.value, reason=told, cause=cause.value,
+                    retries=run.retries + (1 if cause else 0))  # fmt: skip
+        context.emit(events.requeued(run.id, attempt=run.attempt, reason=told, cause=cause))
+        return True
+    if not lease:
+        queues.remove(context, kind=KIND, subject=run.id)
+        status = RunStatus.STOPPED if record.stop else RunStatus.FAILED
+        told = life.reason(cause) if record.stop else life.used_up(run, cause)
+        _end(context, record, status, at=context.clock.now(), reason=told, cause=cause)
+    return False
+
+
+def _earlier(context: Context, record: Record) -> list[repeats.Earlier]:
+    """The newest completed runs of the project, the newest first."""
+    seconds = runs.completed(context, record.run.project, most=repeats.LOOKED_AT)
+    commands, executions = (runs.fact_of(context, list(seconds), name) for name in ("command", "execution"))
+    return [
+        repeats.Earlier(seconds=length, script=repeats.script(commands.get(seq)), execution=executions.get(seq))
+        for seq, length in seconds.items()
+    ]
+
+
+def _overrides(facts: Mapping[str, Any]) -> dict[str, Any]:
+    found = facts.get("overrides")
+    return found if isinstance(found, dict) else {}
+
+
+def _environment(inherited: object, order: Clone) -> dict[str, Any]:
+    """The fact `environment` of a clone; what was built for the source is not what will be built for it."""
+    old = inherited if isinstance(inherited, dict) else {}
+    recorded = old.get("requirements")
+    wanted = [text for text in recorded if isinstance(text, str)] if isinstance(recorded, list) else []
+    changed = {names.distribution(text) for text in order.requirements}
+    kept = [text for text in wanted if names.distribution(text) not in changed]
+    given = old.get("from")
+    return {
+        "from": order.environment or (given if isinstance(given, str) else ""),
+        "requirements": [*kept, *order.requirements],
+    }
+
+
+def _edit(context: Context, record: Record, order: Change) -> None:
+    """Change what only a draft has still to become."""
+    edited = [name for name in ("params", "needs", "retry") if getattr(order, name) is not None]
+    if not edited:
+        return
+    life.may_edit(record.run, " and ".join(edited))
+    if order.params:
+        names.params(order.params)
+        overrides = _overrides(runs.facts_of(context, [record.seq])[record.seq])
+        runs.put_params(context, record.seq, order.params)
+        runs.put_facts(context, record.seq, {"overrides": {**overrides, **order.params}})
+    runs.put_asked(context, record.seq, needs=None if order.needs is None else queues.check_needs(order.needs),
+                   retry=None if order.retry is None else names.retry(order.retry))  # fmt: skip
+    context.emit(events.changed(record.run.id, fields=edited))
 
 
 def _mark(
@@ -567,7 +772,8 @@ def _mark(
         context.emit(events.changed(record.run.id, fields=fields))
 
 
-def _put_artifacts(context: Context, record: Record, new: list[NewArtifact]) -> None:
+def _put_artifacts(context: Context, record: Record, new: list[NewArtifact], *, came_with: bool = False) -> None:
+    """Store artifacts that the run has logged, or that it came with."""
     if not new:
         return
     _check_objects(context, [(file.hash, file.size) for artifact in new for file in artifact.files])
@@ -582,7 +788,7 @@ def _put_artifacts(context: Context, record: Record, new: list[NewArtifact]) -> 
                 files=artifact.files, size=sum(file.size for file in artifact.files), step=artifact.step,
                 metadata=artifact.metadata,
                 # later than the run itself, by which a new attempt knows what the draft came with
-                created=max(artifact.time or now, record.run.created + 1),
+                created=record.run.created if came_with else max(artifact.time or now, record.run.created + 1),
             )
         )  # fmt: skip
     artifacts.insert(context, record.seq, made)
@@ -601,18 +807,89 @@ def _check_objects(context: Context, files: list[tuple[str, int]]) -> None:
                 raise Invalid(f"object {hash[:12]}… has {stored} bytes, not {size}", field="artifacts.files.size")
 
 
-def _wipe(context: Context, record: Record, *, attempt: int) -> None:
-    """Remove what an earlier attempt has reported; parameters and facts are written over by the new one."""
+def _begin_anew(context: Context, record: Record, *, attempt: int) -> bool:
+    """Make room for a new attempt; whether it is still to decide what of the earlier ones stays."""
+    found = artifacts.newest_checkpoint(context, record.seq)
     journals = writers.delete(context, record.seq)
-    if not journals:
+    if found is None or found.created <= record.run.created:
+        if journals:  # what was logged to a draft without a journal belongs to no attempt
+            _wipe(context, record, attempt=attempt, journals=journals)
+        return False
+    marks = Marks(
+        points=metrics.all_counts(context, record.seq),
+        lines=console.total(context, record.seq),
+        versions={artifact.name: artifact.version for artifact in artifacts.all_of(context, record.seq)},
+    )
+    runs.put_marks(context, record.seq, marks)
+    return True
+
+
+def _decide(context: Context, record: Record, opening: Opening, *, now: int) -> None:
+    """The new attempt has said whether it continues: remove what came after its step, or all of earlier attempts.
+
+    What the new attempt itself has written before stays.
+    """
+    run = record.run
+    marks = runs.marks_of(context, record.seq) if record.undecided else Marks()
+    runs.update(context, record.seq, undecided=0)
+    old = [
+        artifact for artifact in artifacts.all_of(context, record.seq)
+        if artifact.created > run.created
+        and (not record.undecided or artifact.version <= marks.versions.get(artifact.name, 0))
+    ]  # fmt: skip
+    if opening.continued is None:
+        wiped = {
+            "metrics": metrics.forget(context, record.seq, marks.points),
+            "lines": console.forget(context, record.seq, lines=marks.lines),
+            "artifacts": artifacts.remove(context, record.seq, _without_code(context, record, old)),
+        }
+        context.emit(events.restarted(run.id, attempt=run.attempt, wiped=wiped))
         return
+    step = opening.continued
+    later = [artifact for artifact in old if artifact.step is not None and artifact.step > step]
+    cut = {
+        "metrics": metrics.cut(context, record.seq, after=step),
+        "artifacts": artifacts.remove(context, record.seq, later),
+    }
+    console.append(context, record.seq, [ConsoleLine(time=now, text=life.divider(run.attempt, step))])
+    context.emit(events.continued(run.id, attempt=run.attempt, step=step, wiped=cut))
+
+
+def _restart(context: Context, record: Record, opening: Opening, *, now: int) -> None:
+    """A rank was started again within the attempt: remove what it had logged after the step that it continues."""
+    step = -(2**63) if opening.continued is None else opening.continued
+    cut = {"metrics": metrics.cut(context, record.seq, after=step, rank=opening.rank)}
+    if not opening.rank:
+        later = [
+            artifact for artifact in artifacts.all_of(context, record.seq)
+            if opening.continued is not None and artifact.step is not None and artifact.step > step
+        ]  # fmt: skip
+        cut["artifacts"] = artifacts.remove(context, record.seq, later)
+        text = life.divider(record.run.attempt, opening.continued)
+        console.append(context, record.seq, [ConsoleLine(time=now, text=text)])
+        said = -1 if opening.continued is None else opening.continued
+        context.emit(events.continued(record.run.id, attempt=record.run.attempt, step=said, wiped=cut))
+
+
+def _wipe(context: Context, record: Record, *, attempt: int, journals: int) -> None:
+    """Remove what earlier attempts have reported; parameters and facts are written over by the new one."""
+    logged = [each for each in artifacts.all_of(context, record.seq) if each.created > record.run.created]
     wiped = {
         "journals": journals,
         "metrics": metrics.delete(context, record.seq),
         "lines": console.delete(context, record.seq),
-        "artifacts": artifacts.delete(context, record.seq, after=record.run.created),
+        "artifacts": artifacts.remove(context, record.seq, _without_code(context, record, logged)),
     }
     context.emit(events.restarted(record.run.id, attempt=attempt, wiped=wiped))
+
+
+def _without_code(context: Context, record: Record, logged: list[Artifact]) -> list[Artifact]:
+    """The artifacts but those that hold the run's code, where it did not come with any: it is what is executed."""
+    came_with = any(
+        artifact.name.startswith(CODE) and artifact.created <= record.run.created
+        for artifact in artifacts.all_of(context, record.seq)
+    )
+    return logged if came_with else [artifact for artifact in logged if not artifact.name.startswith(CODE)]
 
 
 def _columns(batch: Batch) -> dict[str, Columns]:
@@ -636,5 +913,5 @@ def _created(run: Run) -> Event:
     return events.created(run.id, project=run.project, name=run.name, kind=run.kind, parent=run.parent)
 
 
-def _finished(run: Run, status: RunStatus, reason: str) -> Event:
-    return events.finished(run.id, project=run.project, kind=run.kind, status=status, reason=reason)
+def _finished(run: Run, status: RunStatus, reason: str, cause: Cause = Cause.NONE) -> Event:
+    return events.finished(run.id, project=run.project, kind=run.kind, status=status, reason=reason, cause=cause)

@@ -211,3 +211,44 @@ def test_an_unknown_command_is_a_usage_error(call, server):
 def test_completion_knows_the_commands(call, server):
     for shell in ("bash", "zsh", "fish"):
         assert "_LARDER_COMPLETE" in call("completion", shell).stdout
+
+
+def test_a_copy_says_what_it_needs(call, server):
+    run = server.add()
+    result = call(
+        "runs", "clone", run.id, "--add-requirement", "lightgbm>=4", "--with", "polars", "--environment", "recorded",
+        "--needs", "gpus=1,memory=8GB", "--retry", "5", "--retry-on", "out_of_memory",
+    )  # fmt: skip
+    copy = server.runs[result.stdout.strip()]
+    assert copy.facts["environment"] == {"from": "recorded", "requirements": ["lightgbm>=4", "polars"]}
+    assert (copy.needs.gpus, copy.needs.memory) == (1, 8 * 10**9)
+    assert copy.retry == runs.Retry(times=5, causes=["agent_lost", "preempted", "out_of_memory"])
+    assert call("runs", "edit", copy.id, "-P", "lr=3", "--needs", "cpus=2").exit_code == 0
+    copy = server.runs[copy.id]
+    assert (copy.params, copy.needs.cpus, copy.needs.gpus) == ({"lr": 3}, 2.0, 0)
+    assert call("runs", "edit", copy.id).exit_code == 2
+    assert call("runs", "clone", run.id, "--needs", "gpus=many").exit_code == 2
+    assert call("runs", "enqueue", copy.id, "--priority", "automatic", "--retry", "0").exit_code == 0
+    assert server.runs[copy.id].retry.times == 0
+    why = call("runs", "why", copy.id)
+    assert why.stdout == "no agent listens to it\n" and "2 before it" in why.stderr and "Expected" in why.stderr
+    assert json.loads(call("runs", "why", copy.id, "--json").stdout)["ahead"] == 2
+
+
+def test_resetting_and_publishing_ask_first(call, server):
+    run = server.add()
+    for verb in ("reset", "publish"):
+        assert call("runs", verb, run.id).exit_code == 2
+    assert server.runs[run.id].status is RunStatus.COMPLETED
+    assert call("runs", "publish", run.id, "--yes").stdout.strip() == run.id
+    assert call("runs", "reset", run.id, "--yes").exit_code == 1
+    other = server.add()
+    assert call("runs", "reset", other.id, "-y").exit_code == 0
+    assert server.runs[other.id].status is RunStatus.DRAFT
+    assert call("runs", "publish", other.id, "-y").exit_code == 1
+
+
+def test_logs_have_a_name_of_their_own(call, server):
+    run = server.add()
+    server.lines[run.id] = [runs.ConsoleLine(time=1, text="one"), runs.ConsoleLine(time=2, text="two")]
+    assert call("logs", run.id, "-f").stdout == call("runs", "logs", run.id).stdout == "one\ntwo\n"

@@ -1,9 +1,11 @@
 """What a run may become and who may write to it."""
 
+from dataclasses import replace
+
 import pytest
 
-from larder.contract.errors import Conflict, Invalid
-from larder.contract.runs import Batch, Opening, Run
+from larder.contract.errors import Conflict, Denied, Invalid
+from larder.contract.runs import Batch, Cause, Opening, Retry, Run
 from larder.contract.runs import RunStatus as S
 from larder_server.runs.rules import life, names
 
@@ -135,3 +137,114 @@ def test_a_parameter_that_cannot_be_sent_back_is_refused():
     with pytest.raises(Invalid) as problem:
         names.params({"seed": 2**70})
     assert problem.value.field == "params.seed"
+
+
+# -- trying again --------------------------------------------------------------------------------------------------
+
+
+def executed(status=S.RUNNING, *, attempt=1, retries=0, cause=Cause.NONE, **policy) -> Run:
+    return replace(run(status, attempt=attempt), retries=retries, cause=cause, retry=Retry(**policy))
+
+
+def test_a_run_goes_back_for_the_causes_of_its_policy_as_often_as_it_says():
+    assert life.goes_back(executed(), Cause.AGENT_LOST) and life.goes_back(executed(), Cause.PREEMPTED)
+    assert life.goes_back(executed(retries=2), Cause.AGENT_LOST)
+    assert not life.goes_back(executed(retries=3), Cause.AGENT_LOST)
+    for cause in (Cause.FAILED, Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT):
+        assert not life.goes_back(executed(), cause)
+        assert life.goes_back(executed(causes=[cause]), cause)
+    assert not life.goes_back(executed(times=0), Cause.AGENT_LOST)
+
+
+def test_a_run_that_was_stopped_or_that_no_agent_executed_does_not_go_back():
+    assert not life.goes_back(executed(), Cause.AGENT_LOST, stop=True)
+    assert not life.goes_back(executed(attempt=0, causes=[Cause.FAILED]), Cause.FAILED)
+
+
+def test_giving_back_what_never_began_costs_no_try():
+    assert life.goes_back(executed(retries=3), Cause.NONE)
+
+
+def test_a_failure_is_its_own_cause_and_a_completion_has_none():
+    assert life.cause_of(S.FAILED, Cause.NONE) is Cause.FAILED
+    assert life.cause_of(S.FAILED, Cause.OUT_OF_MEMORY) is Cause.OUT_OF_MEMORY
+    assert life.cause_of(S.STOPPED, Cause.NONE) is Cause.NONE
+    assert life.cause_of(S.COMPLETED, Cause.FAILED) is Cause.NONE
+
+
+def test_the_reason_says_whether_the_tries_are_used_up():
+    assert life.used_up(executed(retries=3), Cause.AGENT_LOST) == "agent lost; it was tried again 3 of 3 times"
+    assert life.used_up(executed(), Cause.TIME_LIMIT) == "time limit; the run is not tried again for this cause"
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause])
+def test_the_rest_of_an_attempt_is_taken_when_its_agent_lives(cause):
+    waiting = executed(S.QUEUED, cause=cause)
+    if cause is Cause.AGENT_LOST:
+        with pytest.raises(Conflict):
+            life.admit(waiting, batch(start=10), offset=10, closed=False)
+        with pytest.raises(Conflict):
+            life.answered_before(waiting)
+    else:
+        assert life.admit(waiting, batch(start=10), offset=10, closed=False) is S.QUEUED
+        assert life.answered_before(waiting)
+    with pytest.raises(Conflict):
+        life.admit(waiting, batch(opening=opening()), offset=None, closed=False)
+
+
+def test_only_code_of_the_user_decides_whether_an_attempt_continues():
+    for role, decides in (("main", True), ("child", True), ("rank", True), ("agent", False), ("companion", False)):
+        for step in (None, 3):
+            said = replace(opening(role=role), continued=step)
+            assert life.continued(said, undecided=True) is decides
+            assert not life.continued(said, undecided=False)
+    assert life.continued(replace(opening(resumed=True), continued=3), undecided=False)
+    assert not life.continued(opening(resumed=True), undecided=False)
+    assert life.continued(replace(opening(resumed=True, role="child"), continued=3), undecided=False)
+    assert not life.continued(replace(opening(resumed=True, role="rank"), continued=3), undecided=False)
+
+
+def test_a_late_rank_does_not_bring_back_what_an_agent_has_ended():
+    late = batch(opening=opening(role="child", resumed=True, time=ENDED - 1))
+    assert life.admit(run(S.FAILED, attempt=1), late, offset=None, closed=False) is S.FAILED
+    assert life.admit(run(S.FAILED), late, offset=None, closed=False) is S.RUNNING
+
+
+@pytest.mark.parametrize("status", list(S))
+def test_a_published_run_takes_nothing(status):
+    public = replace(run(status), published=True)
+    for refused in (
+        lambda: life.may_change(public),
+        lambda: life.may_reset(public),
+        lambda: life.admit(public, batch(start=10), offset=10, closed=False),
+    ):
+        with pytest.raises(Conflict, match="published"):
+            refused()
+
+
+def test_who_asks_decides_the_priority():
+    assert life.priority("", inside_a_run=False) == "human"
+    assert life.priority("", inside_a_run=True) == "automatic"
+    assert life.priority("automatic", inside_a_run=False) == "automatic"
+    with pytest.raises(Invalid):
+        life.priority("URGENT", inside_a_run=False)
+
+
+def test_a_run_may_ask_for_itself_and_for_what_it_has_made():
+    life.may_ask(run(S.RUNNING), made_by="", asking="")
+    life.may_ask(run(S.RUNNING), made_by="", asking="r")
+    life.may_ask(run(S.RUNNING), made_by="p", asking="p")
+    for made_by in ("", "other"):
+        with pytest.raises(Denied):
+            life.may_ask(run(S.RUNNING), made_by=made_by, asking="p")
+
+
+@pytest.mark.parametrize(
+    "text", ["lightgbm", "a.b-c_d>=1,<2", "x[gpu]==1; python_version<'3'", "x @ https://host/x.whl"]
+)
+def test_requirements_are_those_of_an_installer(text):
+    assert names.requirements([text]) == [text]
+
+
+def test_the_same_distribution_is_known_however_it_is_written():
+    assert names.distribution("Scikit_Learn >=1") == names.distribution("scikit-learn[x]") == "scikit-learn"

@@ -172,6 +172,31 @@ def test_times_and_durations(add, find, clock):
     assert find("started < now", order_by="duration") == [new, old]
 
 
+def test_how_a_run_was_tried_is_found(add, find, context):
+    seqs = [add() for _ in range(4)]
+    for retries, (seq, cause) in enumerate(zip(seqs, ["", "failed", "agent_lost", "agent_lost"], strict=True)):
+        runs.update(context, seq, cause=cause, retries=retries, published=retries % 2)
+    a, b, c, d = seqs
+    assert find("cause = agent_lost") == [c, d] and find("cause = null") == [a] and find("cause:failed") == [b]
+    assert find("cause in (failed, agent_lost) and retries < 3") == [b, c]
+    assert find("retries = 0") == [a] and find("retries 1..2") == [b, c] and find("retries != 1") == [a, c, d]
+    assert find("not (retries >= 2)") == [a, b] and find("retries in (1, 3)") == [b, d]
+    assert find("published = true") == [b, d] and find("published = no") == [a, c]
+    assert find(order_by="retries", descending=True) == [d, c, b, a]
+    assert find(order_by="published", descending=True)[:2] == [d, b]
+    assert find(order_by="cause") == [a, c, d, b]
+    for wrong in (
+        "cause = tired",
+        "retries = many",
+        "retries = nan",
+        "published = 2",
+        "cause < failed",
+        "retries like '1*'",
+    ):
+        with pytest.raises(Invalid):
+            find(wrong)
+
+
 def test_archived_runs_are_hidden_until_somebody_asks(add, find):
     a, b = add(), add(archived=True)
     assert find() == [a] and find(archived=True) == [a, b]

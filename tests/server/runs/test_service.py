@@ -10,7 +10,7 @@ import pytest
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
 from larder.contract.ids import new_id
-from larder.contract.queues import Hold, LeaseRequest
+from larder.contract.queues import GiveBack, Hold, LeaseRequest
 from larder.contract.runs import (
     ArtifactFile,
     ArtifactQuery,
@@ -303,7 +303,8 @@ def test_a_draft_is_enqueued_leased_started_and_finished(context, clock):
     done = service.finish(context, Finish(status=RunStatus.COMPLETED, attempt=1, exit_status=0), run.id)
     assert (done.status, done.exit_status, done.ended) == ("completed", 0, clock.now())
     assert service.finish(context, Finish(status=RunStatus.FAILED, attempt=1), run.id) == done
-    queues.complete(context, Hold(fence=job.fence), job.id)
+    with pytest.raises(NotFound):  # the lease has ended with the run: nobody is offered the job again
+        queues.complete(context, Hold(fence=job.fence), job.id)
     with pytest.raises(Conflict) as problem:
         service.enqueue(context, Enqueue(), run.id)
     assert "clone" in problem.value.hint
@@ -343,7 +344,9 @@ def test_a_lost_agents_run_is_executed_anew_and_the_zombie_is_refused(context, c
 
 def test_the_job_of_a_run_that_ended_does_not_wait_for_ever(context, clock):
     run_id, fence = started(context)
-    opened(context, run_id, attempt=fence)
+    service.append(
+        context, Batch(writer="main", start=0, end=100, attempt=fence, opening=opening(role="agent")), run_id
+    )
     ended(context, run_id, attempt=fence)
     clock.forward(31)
     queues.expire(context)
@@ -414,7 +417,7 @@ def test_a_clone_keeps_the_code_and_tells_what_differs(context):
     opened(context, copy.id, attempt=fence, artifacts=[replace(patch, name="model"), patch])
     assert len(service.list_artifacts(context, ArtifactQuery(latest=False), copy.id).artifacts) == 3
     job = queues.check_fence(context, kind="run", subject=copy.id, fence=fence)
-    queues.give_back(context, Hold(fence=fence), job.id)
+    queues.give_back(context, GiveBack(fence=fence), job.id)
     service.lease_expired(context, run_id=copy.id, fence=fence)
     lease(context, copy.id)
     assert [
@@ -581,6 +584,9 @@ def test_another_tenant_finds_nothing(context, other_context):
         lambda: service.enqueue(other_context, Enqueue(), run_id),
         lambda: service.start(other_context, Start(fence=1), run_id),
         lambda: service.stop(other_context, Stop(), run_id),
+        lambda: service.reset(other_context, NOTHING, run_id),
+        lambda: service.publish(other_context, NOTHING, run_id),
+        lambda: service.why(other_context, NOTHING, run_id),
         lambda: service.finish(other_context, Finish(status=RunStatus.FAILED), run_id),
         lambda: service.append(other_context, Batch(writer="main", start=100, end=110), run_id),
         lambda: service.log_metrics(other_context, PointsBatch(metrics=[]), run_id),

@@ -1,12 +1,13 @@
-"""What runs, metrics, parameters, artifacts and their files may be called."""
+"""What runs, metrics, parameters, artifacts and their files may be called, and what a run may ask for."""
 
 import json
 import math
+import re
 import unicodedata
 
 from larder.contract.errors import Invalid
 from larder.contract.ids import is_id
-from larder.contract.runs import ArtifactFile, Batch, NewArtifact, NewRun, Param
+from larder.contract.runs import ArtifactFile, Batch, Cause, NewArtifact, NewRun, Param, Retry
 
 LONGEST_NAME = 500
 LONGEST_KIND = 100
@@ -15,9 +16,19 @@ LONGEST_PATH = 1_000
 LONGEST_NOTE = 1_000_000
 LONGEST_VALUE = 1_000_000
 
+MOST_REQUIREMENTS = 1_000
+MOST_RETRIES = 1_000
+
 LATEST = 253_402_300_800_000_000
 """The end of the year 9999, in microseconds."""
 
+ENVIRONMENTS = ("recorded", "inherit")
+"""Where the packages of a run may come from, apart from a given interpreter."""
+
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
+_RANK = re.compile(r"rank\.([1-9][0-9]{0,8})/")
+_SECRET = re.compile(r"://[^/\s]*@")
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 # control, surrogate, line and paragraph separators: what cannot be printed on a line or stored everywhere
 _UNPRINTABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -116,6 +127,12 @@ def artifact(new: NewArtifact, field: str) -> None:
         seen.add(file.path)
 
 
+def rank(metric: str) -> int:
+    """The rank of a distributed job that has logged a series: all but the first begin the names of theirs with it."""
+    found = _RANK.match(metric)
+    return int(found[1]) if found else 0
+
+
 def batch(batch: Batch) -> None:
     """Invalid unless everything in the batch has a name that can be stored and a range that makes sense."""
     if not 0 < len(batch.writer) <= 100 or not batch.writer.isprintable():
@@ -138,12 +155,58 @@ def batch(batch: Batch) -> None:
             label(batch.opening.name, "opening.name")
         kind(batch.opening.kind, "opening.kind")
         time(batch.opening.time, "opening.time")
+        if len(batch.opening.role) > LONGEST_KIND:
+            raise Invalid(f"a role has at most {LONGEST_KIND} characters", field="opening.role")
+        if batch.opening.continued is not None and not 0 <= batch.opening.continued < 2**63:
+            raise Invalid(f"a run continues after a step, not {batch.opening.continued}", field="opening.continued")
         if batch.opening.parent and not is_id(batch.opening.parent):
             raise Invalid("a run's id is a UUID in lower case", field="opening.parent")
     if batch.ending is not None:
         if not batch.ending.status.final:
             raise Invalid(f"a run ends completed, failed or stopped, not {batch.ending.status}", field="ending.status")
         time(batch.ending.time, "ending.time")
+
+
+def retry(asked: Retry, field: str = "retry") -> Retry:
+    """How often to try again, when it makes sense; Invalid otherwise."""
+    if not 0 <= asked.times <= MOST_RETRIES:
+        raise Invalid(f"a run is tried again 0 to {MOST_RETRIES} times, not {asked.times}", field=f"{field}.times")
+    if Cause.NONE in asked.causes or len(asked.causes) > len(Cause):
+        raise Invalid("a run is tried again for causes that have a name", field=f"{field}.causes")
+    return asked
+
+
+def environment(text: str) -> str:
+    """The text, when it may say where packages come from; Invalid otherwise."""
+    if text and text not in ENVIRONMENTS and not _ABSOLUTE.match(text):
+        raise Invalid(f"an environment is recorded, inherit or the path of an interpreter, not {text[:100]!r}",
+                      field="environment")  # fmt: skip
+    if text:
+        note(text, "environment")
+        _printable(text, "environment")
+    return text
+
+
+def requirements(texts: list[str]) -> list[str]:
+    """The requirements, when an installer may be given them; Invalid otherwise."""
+    if len(texts) > MOST_REQUIREMENTS:
+        raise Invalid(f"a run has at most {MOST_REQUIREMENTS} requirements", field="requirements")
+    for text in texts:
+        key(text, "requirements")
+        # a line that begins otherwise would be an option, by which an installer reads files and asks other servers
+        if not _DISTRIBUTION.match(text):
+            raise Invalid(f"{text[:100]!r} is no requirement", field="requirements",
+                          hint="a requirement begins with a name, such as lightgbm>=4")  # fmt: skip
+        if _SECRET.search(text):
+            raise Invalid("a requirement holds no user name or password", field="requirements",
+                          hint="the agent's settings know how to reach private packages")  # fmt: skip
+    return texts
+
+
+def distribution(requirement: str) -> str:
+    """The name of what a requirement asks for, as installers compare names."""
+    found = _DISTRIBUTION.match(requirement)
+    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else requirement
 
 
 def draft(new: NewRun) -> None:
@@ -158,6 +221,9 @@ def draft(new: NewRun) -> None:
         tag(text)
     for name in new.facts:
         key(name, "facts")
+    for index, made in enumerate(new.artifacts):
+        artifact(made, f"artifacts.{index}")
+    retry(new.retry)
 
 
 def _file(file: ArtifactFile, field: str) -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from larder.contract.errors import Invalid
-from larder.contract.runs import RunStatus
+from larder.contract.runs import Cause, RunStatus
 
 if TYPE_CHECKING:
     import lark
@@ -27,6 +27,7 @@ STATISTICS = ("last", "min", "max", "mean", "count")
 FIELDS = {
     "archived": "yes or no",
     "branch": "text",
+    "cause": "text",
     "code": "text",
     "commit": "text",
     "created": "time",
@@ -39,6 +40,8 @@ FIELDS = {
     "notes": "text",
     "parent": "text",
     "project": "text",
+    "published": "yes or no",
+    "retries": "number",
     "started": "time",
     "status": "text",
     "tags": "tags",
@@ -256,7 +259,7 @@ _DOUBLE = r'"(?:[^"\\]|\\.)*"'
 _TICKED = r"`[^`]+`"
 _STATISTIC = rf"(?:\.(?:{'|'.join(STATISTICS)}))(?!{_BARE})"
 _PREFIX = r"(?:params?|metrics?)\."
-_SHORT = r"(?:user|tags?|status|project|name|notes|kind|host|branch|commit|code|id|parent)"
+_SHORT = r"(?:user|tags?|status|cause|project|name|notes|kind|host|branch|commit|code|id|parent)"
 
 _GRAMMAR = rf"""
 start: expression
@@ -539,6 +542,10 @@ class _Builder:
                     left, value.position, "is a length of time", "write 90s, 15m, 1h30m, 2d or a number of seconds"
                 )
             return replace(value, value=float(max(-1e12, min(1e12, seconds))))
+        if holds == "number":
+            if value.number is None or value.number != value.number:
+                self._refuse(left, value.position, "is a number", "")
+            return replace(value, value=value.number)
         if holds == "yes or no":
             known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
             if value.text.lower() not in known:
@@ -547,6 +554,9 @@ class _Builder:
         if left.name == "status" and value.text not in [str(status) for status in RunStatus]:
             known_states = [str(status) for status in RunStatus]
             self._refuse(left, value.position, f"is one of {', '.join(known_states)}", near(value.text, known_states))
+        if left.name == "cause" and value.text not in [str(cause) for cause in Cause]:
+            known_causes = [str(cause) for cause in Cause if cause]
+            self._refuse(left, value.position, f"is one of {', '.join(known_causes)}", near(value.text, known_causes))
         return replace(value, value=value.text)
 
     def _fit_recorded(self, left: Operand, value: Value, *, ordered: bool) -> Value:

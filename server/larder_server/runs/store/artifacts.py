@@ -63,11 +63,28 @@ def find(context: Context, run: int, name: str, version: int) -> Artifact | None
     return None if row is None else _artifact(row)
 
 
-def delete(context: Context, run: int, *, after: int = -1) -> int:
-    """Remove the artifacts made after a time; how many."""
-    return context.db.change(
-        "delete from artifacts where tenant = :tenant and run = :run and created > :after", run=run, after=after
+def newest_checkpoint(context: Context, run: int) -> Artifact | None:
+    """The newest artifact of kind checkpoint that tells its step."""
+    row = context.db.one(
+        f"select {_COLUMNS} from artifacts where tenant = :tenant and run = :run and kind = 'checkpoint'"
+        " and step is not null order by created desc, version desc, name limit 1",
+        run=run,
     )
+    return None if row is None else _artifact(row)
+
+
+def remove(context: Context, run: int, gone: Sequence[Artifact]) -> int:
+    """Remove some versions; how many."""
+    context.db.many(
+        "delete from artifacts where tenant = :tenant and run = :run and name = :name and version = :version",
+        [{"run": run, "name": artifact.name, "version": artifact.version} for artifact in gone],
+    )
+    return len(gone)
+
+
+def delete(context: Context, run: int) -> None:
+    """Remove all artifacts."""
+    context.db.change("delete from artifacts where tenant = :tenant and run = :run", run=run)
 
 
 def _artifact(row: Row[Any]) -> Artifact:

@@ -136,6 +136,7 @@ COLUMNS = {
     "branch": "r.branch", "commit": "r.commit_id", "created": "r.created", "ended": "r.ended", "host": "r.host",
     "id": "r.id", "kind": "r.kind", "name": "r.name", "notes": "r.notes", "parent": "r.parent",
     "project": "r.project", "started": "r.started", "status": "r.status", "user": "r.actor",
+    "archived": "r.archived", "cause": "r.cause", "published": "r.published", "retries": "r.retries",
 }  # fmt: skip
 _INDEXED = ("created", "name", "parent", "project", "status", "user")
 """Fields whose equal runs an index gives."""
@@ -371,12 +372,14 @@ class Compiler:
             return self._like(COLUMNS[name], leaf.pieces)
         if isinstance(leaf, Has):
             return self._like(COLUMNS[name], ("", leaf.value.text, ""))
-        if name == "archived":
-            return f"r.archived in ({self._binds.all(int(value.value is True) for value in _values(leaf))})"
+        if where.FIELDS[name] == "yes or no":
+            return f"{COLUMNS[name]} in ({self._binds.all(int(value.value is True) for value in _values(leaf))})"
         if where.FIELDS[name] == "time":
             return self._time_test(leaf)
         if name == "duration":
             return self._duration_test(leaf)
+        if where.FIELDS[name] == "number":
+            return self._number_test(leaf, COLUMNS[name])
         return " or ".join(f"({self._text_test(name, value)})" for value in _values(leaf))
 
     def _text_test(self, name: str, value: Value) -> str:

@@ -54,9 +54,11 @@ def append(context: Context, run: int, lines: Sequence[ConsoleLine]) -> None:
 def read(context: Context, run: int, *, after: int, limit: int, search: str = "") -> Console:
     """Lines after a number, at most `limit`; with `search`, only those that hold it, in whatever case."""
     last_line = total(context, run)
+    if after > last_line:
+        after = 0  # whoever asks has read the lines of an attempt that were removed: those of the next follow
     wanted = search.casefold()
     found: list[NumberedLine] = []
-    last = min(after, last_line)
+    last = after
     for numbered in _lines(context, run, after):
         last = numbered.number
         if not wanted or wanted in numbered.line.text.casefold():
@@ -74,6 +76,19 @@ def tail(context: Context, run: int, *, lines: int, search: str = "") -> Console
     wanted = search.casefold()
     found = [line for line in _lines(context, run, 0) if wanted in line.line.text.casefold()]
     return Console(lines=found[-lines:], last=last_line, total=last_line)
+
+
+def forget(context: Context, run: int, *, lines: int) -> int:
+    """Remove the first lines; those after them keep their numbers, by which somebody may be following them.
+
+    The lines must be those that were there at some time: chunks are never divided.
+    """
+    context.db.change(
+        "delete from console_chunks where tenant = :tenant and run = :run and first_line <= :lines",
+        run=run,
+        lines=lines,
+    )
+    return lines
 
 
 def delete(context: Context, run: int) -> int:

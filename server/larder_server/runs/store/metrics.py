@@ -5,21 +5,26 @@ series has got about another thousand points its heads are sealed, and a large b
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy.engine import Row
 
 from larder.contract.runs import MetricSummary
 from larder_server.kernel.context import Context
-from larder_server.runs.rules import blocks, charts, summaries
+from larder_server.runs.rules import blocks, charts, names, summaries
 from larder_server.runs.rules.blocks import Header, Points
 from larder_server.runs.rules.summaries import Tally
 from larder_server.runs.store import lists
 
 SEALED = 1_000
 """A series is sealed about each time it has got so many points."""
+
+OF_THE_MACHINE = "system/"
+"""Series that begin so tell of the machine: they have no steps of the work, and none of theirs is repeated."""
 
 _TALLY = ", ".join(f"s.{field.name}" for field in fields(Tally))
 _HEADER = ", ".join(field.name for field in fields(Header))
@@ -71,15 +76,7 @@ def append(context: Context, run: int, series: dict[str, Columns]) -> None:
         " values (:tenant, :run, :metric, :count, :columns)",
         heads,
     )
-    context.db.many(
-        "insert into metric_summaries (tenant, run, metric, last, last_step, last_time, min, min_step, max, max_step,"
-        " total, numbers, count) values (:tenant, :run, :metric, :last, :last_step, :last_time, :min, :min_step, :max,"
-        " :max_step, :total, :numbers, :count) on conflict (tenant, run, metric) do update set last = excluded.last,"
-        " last_step = excluded.last_step, last_time = excluded.last_time, min = excluded.min,"
-        " min_step = excluded.min_step, max = excluded.max, max_step = excluded.max_step, total = excluded.total,"
-        " numbers = excluded.numbers, count = excluded.count",
-        tallies,
-    )
+    _put_tallies(context, tallies)
 
 
 def counts(context: Context, run: int, names: Sequence[str]) -> dict[str, int]:
@@ -190,11 +187,146 @@ def tidy(context: Context, run: int, *, most: int) -> bool:
     return False
 
 
+def all_counts(context: Context, run: int) -> dict[str, int]:
+    """How many points there are of every series."""
+    return {name: points for name, _, points in _series(context, run)}
+
+
+def cut(context: Context, run: int, *, after: int, rank: int | None = None) -> int:
+    """Remove the points of all steps after one, but not the machine's; how many series have lost some.
+
+    With a `rank` only the series of this rank. The caller holds the lock on the run.
+    """
+    reached = {
+        row.metric
+        for row in context.db.execute(
+            "select distinct metric from metric_blocks where tenant = :tenant and run = :run and last_step > :after",
+            run=run,
+            after=after,
+        )
+    }
+    for row in context.db.execute(
+        "select metric, columns from metric_heads where tenant = :tenant and run = :run", run=run
+    ):
+        if row.metric not in reached and (_head(row.columns).steps > after).any():
+            reached.add(row.metric)
+    return sum(
+        _keep(context, run, metric, lambda points, _: points.steps <= after)
+        for name, metric, _ in _series(context, run)
+        if metric in reached
+        and rank in (None, names.rank(name))
+        and not name.removeprefix(f"rank.{names.rank(name)}/").startswith(OF_THE_MACHINE)
+    )
+
+
+def forget(context: Context, run: int, points: Mapping[str, int]) -> int:
+    """Remove the first points to arrive of each series, as many as `points` says; how many series have lost some.
+
+    The caller holds the lock on the run.
+    """
+    whole, lost = [], 0
+    for name, metric, count in _series(context, run):
+        first = points.get(name, 0)
+        if count <= first:
+            whole.append(metric)
+        elif first:
+            lost += _keep(context, run, metric, _from(first))
+    for piece in lists.pieces(whole):
+        marks, values = lists.bound("metric", piece)
+        of = f"run = :run and metric in ({marks})"
+        context.db.change(f"delete from metric_heads where tenant = :tenant and {of}", run=run, **values)
+        context.db.change(f"delete from metric_blocks where tenant = :tenant and {of}", run=run, **values)
+        context.db.change(f"delete from metric_summaries where tenant = :tenant and {of}", run=run, **values)
+    return lost + len(whole)
+
+
 def delete(context: Context, run: int) -> int:
     """Remove all points of a run; how many series there were."""
     context.db.change("delete from metric_heads where tenant = :tenant and run = :run", run=run)
     context.db.change("delete from metric_blocks where tenant = :tenant and run = :run", run=run)
     return context.db.change("delete from metric_summaries where tenant = :tenant and run = :run", run=run)
+
+
+def _from(first: int) -> "_Chosen":
+    return lambda points, start: np.arange(start, start + len(points)) >= first
+
+
+_Chosen = Callable[[Points, int], npt.NDArray[np.bool_]]
+"""Which of some points to keep, given the place of the first of them in their series."""
+
+
+def _series(context: Context, run: int) -> list[tuple[str, int, int]]:
+    """Name, number and count of points of every series."""
+    rows = context.db.execute(
+        "select n.name, s.metric, s.count as points from metric_summaries s join metric_names n on n.tenant = s.tenant"
+        " and n.seq = s.metric where s.tenant = :tenant and s.run = :run order by n.name",
+        run=run,
+    )
+    return [(row.name, row.metric, row.points) for row in rows]
+
+
+def _keep(context: Context, run: int, metric: int, chosen: _Chosen) -> bool:
+    """Keep the points that are chosen; whether some are gone."""
+    sealed = context.db.execute(
+        "select seq, columns from metric_blocks where tenant = :tenant and run = :run and metric = :metric order by seq",
+        run=run,
+        metric=metric,
+    )
+    heads = context.db.execute(
+        "select seq, columns from metric_heads where tenant = :tenant and run = :run and metric = :metric order by seq",
+        run=run,
+        metric=metric,
+    )
+    start, lost = 0, False
+    tally: Tally | None = None
+    emptied: tuple[list[int], list[int]] = ([], [])
+    for rows, gone, is_block in ((sealed, emptied[0], True), (heads, emptied[1], False)):
+        for row in rows:
+            points = blocks.decode(row.columns) if is_block else _head(row.columns)
+            kept = points[chosen(points, start)]
+            start += len(points)
+            lost |= len(kept) < len(points)
+            if not len(kept):
+                gone.append(row.seq)
+                continue
+            tally = summaries.merge(tally, summaries.of(kept)) if tally else summaries.of(kept)
+            if len(kept) < len(points):
+                (_replace if is_block else _replace_head)(context, row.seq, kept)
+    if emptied[0]:
+        _remove_blocks(context, emptied[0])
+    context.db.many(
+        "delete from metric_heads where tenant = :tenant and seq = :seq", [{"seq": seq} for seq in emptied[1]]
+    )
+    if tally is not None:
+        _put_tallies(context, [_tally_row(run, metric, tally)])
+    else:
+        context.db.change(
+            "delete from metric_summaries where tenant = :tenant and run = :run and metric = :metric",
+            run=run,
+            metric=metric,
+        )
+    return lost
+
+
+def _replace_head(context: Context, seq: int, points: Points) -> None:
+    context.db.change(
+        "update metric_heads set count = :count, columns = :columns where tenant = :tenant and seq = :seq",
+        seq=seq,
+        count=len(points),
+        columns=points.steps.tobytes() + points.times.tobytes() + points.values.tobytes(),
+    )
+
+
+def _put_tallies(context: Context, tallies: list[dict[str, Any]]) -> None:
+    context.db.many(
+        "insert into metric_summaries (tenant, run, metric, last, last_step, last_time, min, min_step, max, max_step,"
+        " total, numbers, count) values (:tenant, :run, :metric, :last, :last_step, :last_time, :min, :min_step, :max,"
+        " :max_step, :total, :numbers, :count) on conflict (tenant, run, metric) do update set last = excluded.last,"
+        " last_step = excluded.last_step, last_time = excluded.last_time, min = excluded.min,"
+        " min_step = excluded.min_step, max = excluded.max, max_step = excluded.max_step, total = excluded.total,"
+        " numbers = excluded.numbers, count = excluded.count",
+        tallies,
+    )
 
 
 def _known(context: Context, run: int, names: Sequence[str]) -> dict[str, tuple[int, Tally | None]]:
@@ -292,10 +424,11 @@ def _replace(context: Context, seq: int, points: Points) -> None:
 
 
 def _remove_blocks(context: Context, seqs: Sequence[int]) -> None:
-    marks, values = lists.bound("seq", seqs)
-    context.db.change(
-        f"delete from metric_blocks where {context.db.aside}tenant = :tenant and seq in ({marks})", **values
-    )
+    for piece in lists.pieces(seqs):
+        marks, values = lists.bound("seq", piece)
+        context.db.change(
+            f"delete from metric_blocks where {context.db.aside}tenant = :tenant and seq in ({marks})", **values
+        )
 
 
 def _small_neighbours(context: Context, run: int) -> list[list[int]]:

@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
 from sqlalchemy.engine import Row
 
 from larder.contract.errors import Invalid
-from larder.contract.runs import Param, Run, RunStatus
+from larder.contract.queues import Needs
+from larder.contract.runs import Cause, Param, Retry, Run, RunStatus
 from larder_server.kernel.context import Context
 from larder_server.runs.rules import names
 from larder_server.runs.store import lists
 
 _COLUMNS = (
     "seq, id, project, name, status, kind, actor, reason, created, started, ended, heartbeat, host, branch, commit_id,"
-    " notes, parent, attempt, archived, exit_status, lost_records, queue, stop"
+    " notes, parent, attempt, archived, exit_status, lost_records, queue, stop, cause, retries, published, made_by,"
+    " undecided, needs, retry"
 )
 
 _LONGEST_INDEXED = 2_000
@@ -24,7 +26,9 @@ _LONGEST_INDEXED = 2_000
 the facts, under a name that no other fact can have: names have no control characters."""
 
 _CUT = "…"  # no JSON text ends so
-_LONG = "\x1fparam:"
+_HIDDEN = "\x1f"
+_LONG = _HIDDEN + "param:"
+_MARKS = _HIDDEN + "marks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,17 @@ class Record:
     seq: int
     stop: bool
     run: Run
+    made_by: str = ""
+    undecided: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """How much there was of a run when its newest attempt began: points by series, lines, versions of artifacts."""
+
+    points: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
 
 
 def find(context: Context, id: str, *, lock: bool = False) -> Record | None:
@@ -60,24 +75,32 @@ def by_seqs(context: Context, seqs: Sequence[int]) -> list[Record]:
     return [found[seq] for seq in seqs if seq in found]
 
 
-def insert(context: Context, run: Run) -> Record | None:
+def insert(context: Context, run: Run, *, made_by: str = "") -> Record | None:
     """Insert a run with its tags; None when there is one of that id."""
     row = context.db.one(
         "insert into runs (tenant, id, project, name, status, kind, actor, reason, created, started, ended, heartbeat,"
-        " host, branch, commit_id, notes, parent, attempt, archived, exit_status, lost_records, queue, words)"
+        " host, branch, commit_id, notes, parent, attempt, archived, exit_status, lost_records, queue, words, made_by,"
+        " needs, retry)"
         " values (:tenant, :id, :project, :name, :status, :kind, :actor, :reason, :created, :started, :ended,"
         " :heartbeat, :host, :branch, :commit_id, :notes, :parent, :attempt, :archived, :exit_status, :lost_records,"
-        " :queue, :words) on conflict (tenant, id) do nothing returning seq",
+        " :queue, :words, :made_by, :needs, :retry) on conflict (tenant, id) do nothing returning seq",
         id=run.id, project=run.project, name=run.name, status=str(run.status), kind=run.kind, actor=run.user,
         reason=run.reason, created=run.created, started=run.started, ended=run.ended, heartbeat=run.heartbeat,
         host=run.host, branch=run.branch, commit_id=run.commit, notes=run.notes, parent=run.parent, attempt=run.attempt,
         archived=int(run.archived), exit_status=run.exit_status, lost_records=run.lost_records, queue=run.queue,
-        words=_words(run),
+        words=_words(run), made_by=made_by, needs=_brief(run.needs), retry=_brief(run.retry),
     )  # fmt: skip
     if row is None:
         return None
     _add_tags(context, row.seq, run.tags)
-    return Record(seq=row.seq, stop=False, run=run)
+    return Record(seq=row.seq, stop=False, run=run, made_by=made_by)
+
+
+def put_asked(context: Context, seq: int, *, needs: Needs | None = None, retry: Retry | None = None) -> None:
+    """Write what a run needs and when it is tried again; None leaves as is."""
+    asked = {name: _brief(value) for name, value in (("needs", needs), ("retry", retry)) if value is not None}
+    if asked:
+        update(context, seq, **asked)
 
 
 def update(context: Context, seq: int, **columns: str | int | None) -> None:
@@ -171,9 +194,45 @@ def facts_of(context: Context, seqs: Sequence[int]) -> dict[int, dict[str, Any]]
             **values,
         )
         for row in rows:
-            if not row.name.startswith(_LONG):
+            if not row.name.startswith(_HIDDEN):
                 found[row.run][row.name] = json.loads(row.document)
     return found
+
+
+def fact_of(context: Context, seqs: Sequence[int], name: str) -> dict[int, Any]:
+    """One fact of runs; runs without it are left out."""
+    found: dict[int, Any] = {}
+    for piece in lists.pieces(seqs):
+        marks, values = lists.bound("run", piece)
+        rows = context.db.execute(
+            f"select run, document from run_facts where tenant = :tenant and run in ({marks}) and name = :name",
+            name=name,
+            **values,
+        )
+        found.update((row.run, json.loads(row.document)) for row in rows)
+    return found
+
+
+def put_marks(context: Context, seq: int, marks: Marks) -> None:
+    """Remember how much there was when the newest attempt began."""
+    _put_documents(context, seq, {_MARKS: json.dumps(asdict(marks))})
+
+
+def marks_of(context: Context, seq: int) -> Marks:
+    """How much there was when the newest attempt began."""
+    found = fact_of(context, [seq], _MARKS)
+    return Marks(**found[seq]) if seq in found else Marks()
+
+
+def completed(context: Context, project: str, *, most: int) -> dict[int, float]:
+    """How many seconds the newest completed runs of a project took, the newest first."""
+    rows = context.db.execute(
+        "select seq, started, ended from runs where tenant = :tenant and project = :project and archived = 0"
+        " and status = 'completed' and started is not null and ended >= started order by created desc limit :most",
+        project=project,
+        most=most,
+    )
+    return {row.seq: (row.ended - row.started) / 1e6 for row in rows}
 
 
 def silent(context: Context, *, before: int) -> list[Record]:
@@ -264,5 +323,17 @@ def _record(row: Row[Any]) -> Record:
         reason=row.reason, created=row.created, started=row.started, ended=row.ended, heartbeat=row.heartbeat,
         host=row.host, branch=row.branch, commit=row.commit_id, notes=row.notes, parent=row.parent, attempt=row.attempt,
         archived=bool(row.archived), exit_status=row.exit_status, lost_records=row.lost_records, queue=row.queue,
+        cause=Cause(row.cause), retries=row.retries, published=bool(row.published),
+        needs=_needs.decode(row.needs) if row.needs else Needs(),
+        retry=_retry.decode(row.retry) if row.retry else Retry(),
     )  # fmt: skip
-    return Record(seq=row.seq, stop=bool(row.stop), run=run)
+    return Record(seq=row.seq, stop=bool(row.stop), run=run, made_by=row.made_by, undecided=bool(row.undecided))
+
+
+_needs = msgspec.json.Decoder(Needs)
+_retry = msgspec.json.Decoder(Retry)
+
+
+def _brief(asked: Needs | Retry) -> str:
+    """JSON, empty for the default: a row in which most runs have nothing is read faster."""
+    return "" if asked == type(asked)() else msgspec.json.encode(asked).decode()

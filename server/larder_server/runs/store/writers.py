@@ -11,23 +11,24 @@ class Writer:
 
     offset: int
     closed: bool
+    role: str = ""
 
 
 def find(context: Context, run: int, writer: str) -> Writer | None:
     row = context.db.one(
-        "select end_offset, closed from writers where tenant = :tenant and run = :run and writer = :writer",
+        "select end_offset, closed, role from writers where tenant = :tenant and run = :run and writer = :writer",
         run=run,
         writer=writer,
     )
-    return None if row is None else Writer(offset=row.end_offset, closed=bool(row.closed))
+    return None if row is None else Writer(offset=row.end_offset, closed=bool(row.closed), role=row.role)
 
 
-def put(context: Context, run: int, writer: str, *, offset: int, attempt: int, closed: bool) -> None:
+def put(context: Context, run: int, writer: str, *, offset: int, attempt: int, closed: bool, role: str) -> None:
     context.db.change(
-        "insert into writers (tenant, run, writer, end_offset, attempt, closed)"
-        " values (:tenant, :run, :writer, :offset, :attempt, :closed) on conflict (tenant, run, writer)"
+        "insert into writers (tenant, run, writer, end_offset, attempt, closed, role)"
+        " values (:tenant, :run, :writer, :offset, :attempt, :closed, :role) on conflict (tenant, run, writer)"
         " do update set end_offset = excluded.end_offset, attempt = excluded.attempt, closed = excluded.closed",
-        run=run, writer=writer, offset=offset, attempt=attempt, closed=int(closed),
+        run=run, writer=writer, offset=offset, attempt=attempt, closed=int(closed), role=role,
     )  # fmt: skip
 
 
