@@ -9,11 +9,12 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +65,24 @@ class Companion:
         self._delay = 0.0
         self._failed: list[float] = []
         self._told = ("", "")
-        self._record = Record(folder, self.info)
-        self._stop_watching = threading.Event()
-        self._seen = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="larder-watch", daemon=True)
+        self._watch = Watch(folder, self.info, say=_say)
         self._shipper = shipping.Shipper(folder, _Later(self.settings), say=_say, progress=self._progress)
         self._last_progress = 0.0
         self._others: threading.Thread | None = None
 
     def serve(self) -> None:
         """Until all is done, or nothing more can be."""
-        self._watcher.start()
+        self._watch.start()
         last_sent = time.monotonic()
         while True:
+            if (self.folder / shipping.MOVED).exists():
+                if self._moved:
+                    return
+                self._wait(FAST)  # the process asks the server right now; it takes the mark away where that failed
+                continue
             over = self._over()
             if over:
-                self._finish_watching()
+                self._watch.close()
             try:
                 if self.offline:
                     sent = False
@@ -96,6 +99,8 @@ class Companion:
                         last_sent = time.monotonic()
                     self._reached()
             except shipping.Refused as error:
+                if self._moved:
+                    return
                 (self.folder / "refused").write_text(f"{error}\n", encoding="utf-8")
                 self._tell("refused", str(error))
                 return
@@ -121,11 +126,19 @@ class Companion:
 
     def close(self) -> None:
         """Removes the folder when the server has all of it."""
-        self._finish_watching()
+        self._watch.close()
         done = not self.offline and not (self.folder / "refused").exists() and not self._shipper.pending
+        moved = self._moved
         self._shipper.close()
-        if done:
+        if moved:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif done:
             shipping.remove(self.folder)
+
+    @property
+    def _moved(self) -> bool:
+        """Whether an agent has the run now. Its process marks the folder before it asks for that, and then ends."""
+        return (self.folder / shipping.MOVED).exists() and not shipping.alive(self.folder)
 
     # -- the run's process
 
@@ -145,8 +158,8 @@ class Companion:
         if not self._shipper.agent:
             _say("the process has gone without a word")
             # The end is the last word of a journal, so the observers are done first.
-            self._stop_observers()
-            shipping.end_killed(self._shipper, None if self._record.writer.closed else self._record.writer)
+            self._watch.stop()
+            shipping.end_killed(self._shipper, None if self._watch.writer.closed else self._watch.writer)
         return True
 
     def _children(self) -> bool:
@@ -178,45 +191,6 @@ class Companion:
         _say(f"asked to stop, sending {number.name} to process {pid}")
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-
-    # -- watching
-
-    def _watch(self) -> None:
-        """Lets the observers look: each once, then those that sample again and again, and once more at the end."""
-        try:
-            observers = [each for each in _observers(self.info, self._record) if self._look(each)]
-            self._seen.set()
-            samplers = [observer for observer in observers if observer.interval is not None]
-            pause = 1.0  # a short run shall have a curve, too
-            while samplers:
-                over = self._stop_watching.wait(pause)
-                samplers = [observer for observer in samplers if self._look(observer)]
-                if over:
-                    return
-                pause = float(os.environ.get("LARDER_SAMPLE_SECONDS") or 5.0)
-        except Exception as error:  # the edge of the thread
-            _say(f"nothing more is observed: {guard.describe(error)}")
-        finally:
-            self._seen.set()
-
-    def _look(self, observer: Any) -> bool:
-        try:
-            observer.observe(self._record)
-        except Exception as error:  # the edge to each observer: one that fails leaves the others at work
-            self._record.source(observer.name, f"failed: {guard.describe(error)}")
-            _say(f"{observer.name}: {guard.describe(error)}")
-            return False
-        return True
-
-    def _stop_observers(self) -> None:
-        self._seen.wait(20.0)
-        self._stop_watching.set()
-        self._watcher.join(2.0)
-
-    def _finish_watching(self) -> None:
-        if not self._record.writer.closed:
-            self._stop_observers()
-            self._record.writer.close()
 
     # -- the server
 
@@ -278,6 +252,91 @@ class Companion:
             except OSError:
                 woken = b""
             self._parent_gone = not woken
+
+
+class Watch:
+    """Lets the observers of `larder.capture` look at a run from a thread, into a journal of its own in the folder.
+
+    Each looks once, then those that sample look again and again, and once more at the end. `only` names the sources
+    to observe; the others are not mentioned. `info` is the document `run.json`; its `pid` is whose tree is measured.
+    Used by the companion, and by an agent for each run that it executes. The thread starts with `start`; `stop` and
+    `close` may be called more than once, from any thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        info: Mapping[str, Any],
+        *,
+        only: Collection[str] | None = None,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._info = dict(info)
+        self._only = only
+        self._say = say
+        self._record = Record(folder, self._info)
+        self._stopping = threading.Event()
+        self._seen = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="larder-watch", daemon=True)
+
+    @property
+    def writer(self) -> Writer:
+        """Its journal."""
+        return self._record.writer
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the looking, after the last look; the journal stays open."""
+        if self._thread.ident is None:
+            return
+        self._seen.wait(20.0)
+        self._stopping.set()
+        self._thread.join(2.0)
+
+    def close(self) -> None:
+        """Ends the looking and the journal."""
+        if not self._record.writer.closed:
+            self.stop()
+            self._record.writer.close()
+
+    def _watch(self) -> None:
+        try:
+            observers = [each for each in self._observers() if self._look(each)]
+            self._seen.set()
+            samplers = [observer for observer in observers if observer.interval is not None]
+            pause = 1.0  # a short run shall have a curve, too
+            while samplers:
+                over = self._stopping.wait(pause)
+                samplers = [observer for observer in samplers if self._look(observer)]
+                if over:
+                    return
+                pause = float(os.environ.get("LARDER_SAMPLE_SECONDS") or 5.0)
+        except Exception as error:  # the edge of the thread
+            self._say(f"nothing more is observed: {guard.describe(error)}")
+        finally:
+            self._seen.set()
+
+    def _observers(self) -> list[Any]:
+        try:
+            from larder import capture
+
+            found = list(capture.observers(self._info))
+        except Exception as error:  # without observers the run is still recorded
+            self._record.source("observers", f"failed: {guard.describe(error)}")
+            return []
+        return [each for each in found if self._only is None or each.name in self._only]
+
+    def _look(self, observer: Any) -> bool:
+        try:
+            observer.observe(self._record)
+        except Exception as error:  # the edge to each observer: one that fails leaves the others at work
+            self._record.source(observer.name, f"failed: {guard.describe(error)}")
+            self._say(f"{observer.name}: {guard.describe(error)}")
+            return False
+        return True
 
 
 class Record:
@@ -352,16 +411,6 @@ class _Later:
             # The loop of the companion tries again by itself.
             self._transport = Transport(self._settings.url, self._settings.token, retries=0)
         return self._transport
-
-
-def _observers(info: dict[str, Any], record: Any) -> list[Any]:
-    try:
-        from larder import capture
-
-        return list(capture.observers(info))
-    except Exception as error:  # without observers the run is still recorded
-        record.source("observers", f"failed: {guard.describe(error)}")
-        return []
 
 
 def _detach() -> None:

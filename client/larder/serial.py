@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ def save(value: Any, name: str, scratch: Path) -> Saved:
         return Saved("figure", format, {f"{stem}.{format}": content})
     if "PIL" in homes:
         return Saved("image", "png", {f"{stem}.png": media.image(value)[1]})
-    if isinstance(value, Mapping) and value and all("torch" in _homes(each) for each in value.values()):
+    if isinstance(value, Mapping) and _has_tensors(value):
         return _torch(value, stem, scratch)
     try:
         return Saved("json", "json", {f"{stem}.json": msgspec.json.format(msgspec.json.encode(value), indent=2)})
@@ -187,6 +188,24 @@ def _torch(value: Any, stem: str, scratch: Path) -> Saved:
     return Saved(
         "model", "torch", {draft.name: draft}, {"class": f"{type(value).__module__}.{type(value).__qualname__}"}
     )
+
+
+def _has_tensors(value: Any) -> bool | None:
+    """Whether plain containers hold tensors of torch; None when they hold what its safe way of loading refuses."""
+    if value is None or type(value) in (bool, int, float, str):
+        return False
+    if "torch" in _homes(value) and (callable(getattr(value, "detach", None)) or type(value).__name__ == "Size"):
+        return True
+    if type(value) in (dict, OrderedDict):
+        if not all(type(key) in (str, int) for key in value):
+            return None
+        inside = list(value.values())
+    elif type(value) in (list, tuple):
+        inside = list(value)
+    else:
+        return None
+    found = [_has_tensors(each) for each in inside]
+    return None if None in found else any(found)
 
 
 def _pickled(value: Any, stem: str) -> tuple[str, dict[str, "Path | bytes"]]:

@@ -12,21 +12,23 @@ from typing import Any
 import pytest
 
 import larder
-from larder import guard, recording
+from larder import guard
 from larder.contract import ids
 from larder.journal import format, reader
+from larder.recording import begin as beginning
+from larder.recording import companion, place
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LARDER_MODE", "offline")
-    monkeypatch.setattr(recording, "_joined", set())
-    monkeypatch.setattr(recording._Companion, "__init__", lambda self, folder: None)
-    monkeypatch.setattr(recording._Companion, "wake", lambda self: None)
+    monkeypatch.setattr(place, "joined", set())
+    monkeypatch.setattr(companion.Companion, "__init__", lambda self, folder: None)
+    monkeypatch.setattr(companion.Companion, "wake", lambda self: None)
     monkeypatch.setattr(guard, "_warned", set())
     yield
-    if recording._run is not None:
-        recording._run.finish()
+    if beginning._run is not None:
+        beginning._run.finish()
 
 
 def begin(**given: Any) -> larder.Run:
@@ -364,7 +366,7 @@ def test_ranks_share_a_run_and_only_the_first_speaks_for_it(monkeypatch: pytest.
     second.log({"loss": 2.0})
     second.finish()
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(recording, "_joined", set())
+    monkeypatch.setattr(place, "joined", set())
     first = begin(params={"a": 1})
     assert first.id == second.id
     assert first.name == second.name
@@ -375,7 +377,7 @@ def test_ranks_share_a_run_and_only_the_first_speaks_for_it(monkeypatch: pytest.
 
 
 def test_resuming_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_asked", lambda settings, run: {"project": "deli", "name": "old", "last_step": 41})
+    monkeypatch.setattr(beginning, "_asked", lambda settings, run: {"project": "deli", "name": "old", "last_step": 41})
     given = ids.new_id()
     run = larder.init(resume=given, capture=False)
     run.log({"a": 1.0})
@@ -387,7 +389,7 @@ def test_resuming_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_resuming_counts_on_from_what_was_not_sent_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_asked", lambda settings, run: {"params": {"lr": 1}, "last_step": 2})
+    monkeypatch.setattr(beginning, "_asked", lambda settings, run: {"params": {"lr": 1}, "last_step": 2})
     first = begin()
     first.log({"a": 1.0}, step=7)
     again = larder.init(resume=first.id, capture=False)
@@ -397,7 +399,7 @@ def test_resuming_counts_on_from_what_was_not_sent_yet(monkeypatch: pytest.Monke
 
 def test_what_completed_stays_and_gets_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"project": "deli", "name": "old", "params": {"lr": 1}, "last_step": 2, "completed": True}
-    monkeypatch.setattr(recording, "_asked", lambda settings, run: known)
+    monkeypatch.setattr(beginning, "_asked", lambda settings, run: known)
     given = ids.new_id()
     run = larder.init(resume=given, capture=False)
     run.log({"a": 1.0})

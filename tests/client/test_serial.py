@@ -1,6 +1,9 @@
 """Objects become files and come back; pictures become PNG with and without a library."""
 
+import sys
+import types
 import zlib
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,21 @@ def test_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     pyplot.close(figure)
     with pytest.raises(TypeError):
         media.figure(3)
+
+
+def test_a_state_with_tensors_inside_is_kept_in_the_safe_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tensor:
+        def detach(self) -> "Tensor":
+            return self
+
+    Tensor.__module__ = "torch"
+    library = types.ModuleType("torch")
+    library.save = lambda state, path: path.write_bytes(repr(sorted(state)).encode())  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", library)
+    state = {"model": OrderedDict(a=Tensor()), "optimizer": {"state": {0: [Tensor(), 1e-3]}}, "epoch": 3}
+    assert serial.save(state, "checkpoint", tmp_path).format == "torch"
+    # what only a pickle can hold stays one, and plain values stay readable
+    assert serial.save({"epoch": 3, "lr": [0.1]}, "checkpoint", tmp_path).format == "json"
+    assert serial.save({"other": complex(1, 2), "t": range(3)}, "checkpoint", tmp_path).format == "pickle"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from larder.journal import format, reader
+from larder.journal import writer as journal_writer
 from larder.journal.writer import Writer
 
 OPENING = {"project": "bakery", "name": "base", "time": 1, "role": "main"}
@@ -69,16 +70,53 @@ from larder.journal.writer import Writer
 writer = Writer(Path(sys.argv[1]), {"project": "p", "name": "n", "time": 1, "role": "main"})
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
 pack = format.points(("a",))
+import larder.journal.writer
+larder.journal.writer.MOST_WAITING = int(sys.argv[2])
 kept = sum(writer.append(pack(1, step, (1.0,))) for step in range(200))
+waiting = writer.lost
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 kept += writer.append(pack(1, 1000, (1.0,)))
-print(kept, writer.lost, writer.path)
+print(kept, waiting, writer.lost, writer.path)
 """
 
 
-def test_a_full_disk_loses_records_counts_them_and_leaves_no_torn_one(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True)
-    kept, lost, path = done.stdout.split()
+def full(folder: Path, waiting: int) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", FULL, str(folder), str(waiting)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_what_finds_the_disk_full_waits_and_follows_in_order(tmp_path: Path) -> None:
+    done = full(tmp_path, 16 << 20)
+    kept, waiting, lost, path = done.stdout.split()
+    assert points(Path(path)) == [*range(200), 1000]
+    assert int(kept) + int(waiting) == 201
+    assert int(waiting) > 0
+    assert int(lost) == 0
+    assert done.stderr.count("larder: warning") == 1
+
+
+def test_what_waits_is_written_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tmp_path, OPENING)
+    pack = format.points(("a",))
+    real, room = os.write, [False]
+
+    def write(file: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        return real(file, data[:7])  # and even then only bit by bit
+
+    monkeypatch.setattr(journal_writer, "_write", write)
+    for step in range(5):
+        assert not writer.append(pack(1, step, (1.0,)))
+    assert writer.lost == 5
+    room[0] = True
+    writer.close()
+    assert (points(writer.path), writer.lost) == (list(range(5)), 0)
+
+
+def test_more_than_memory_is_given_is_lost_and_counted_and_leaves_no_torn_one(tmp_path: Path) -> None:
+    done = full(tmp_path, 0)
+    kept, _, lost, path = done.stdout.split()
     steps = points(Path(path))
     assert int(kept) == len(steps)
     assert int(kept) + int(lost) == 201

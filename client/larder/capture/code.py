@@ -2,6 +2,9 @@
 
 The tree with all changes and untracked files gets a hash of its own, made by git over a temporary index and a
 temporary store of objects, so that a restored tree can be proved to be the recorded one.
+
+A commit that no remote has travels with the run: as a bundle of what the remotes lack, or, where its history is too
+long or may hold a secret, as the commit's tree alone.
 """
 
 import fnmatch
@@ -10,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +32,15 @@ LARGEST_CHANGED = 10_000_000
 LARGEST_ALL = 20_000_000
 """Bytes of all taken files together."""
 
+LARGEST_BUNDLE = 50_000_000
+"""Bytes of what travels of a commit that no remote has."""
+
+LARGEST_HISTORY = 10_000_000
+"""Bytes of a whole history, of a repository without a remote; of a longer one only the commit itself travels."""
+
+LONGEST_HISTORY = 20_000
+"""Commits of a history that is still looked at."""
+
 SECRETS = (
     ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.keystore", "*.jks",
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pgpass", ".pypirc", ".git-credentials",
@@ -42,19 +54,30 @@ _NO_SOURCES = ("__pycache__", "node_modules", "site-packages", "venv", "build", 
 _PATCH = "code/patch"
 _FOLDER = "code/folder"
 _PATCH_FILE = "changes.patch"
+_BUNDLE = "code/bundle"
+_BUNDLE_FILE = "commit.bundle"
+_PACK_FILE = "commit.pack"
+_BUNDLES_KEPT = 10
 _LOOKED_AT = 10_000
 _LISTED = 500
 
 
 @dataclass(frozen=True)
+class Parcel:
+    """An artifact that belongs to the code (path in it → path on disk)."""
+
+    name: str
+    format: str
+    files: Mapping[str, Path]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Taken:
-    """What was found: the fact, and the artifact that belongs to it (path in it → path on disk)."""
+    """What was found: the fact, and the artifacts that belong to it."""
 
     fact: Mapping[str, Any]
-    artifact: str = ""
-    format: str = ""
-    files: Mapping[str, Path] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    parcels: Sequence[Parcel] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +96,8 @@ class Code:
                 taken = repository(self.place, Path(scratch), home=self.home)
             except GitError as error:
                 taken = folder(self.place, scratch=Path(scratch), why=str(error))
-            if taken.files:
-                record.artifact(taken.artifact, "code", taken.format, taken.files, taken.metadata)
+            for parcel in taken.parcels:
+                record.artifact(parcel.name, "code", parcel.format, parcel.files, parcel.metadata)
             record.fact("code", taken.fact)
             record.source(self.name, "active" if taken.fact["kind"] != "none" else "absent")
 
@@ -122,10 +145,21 @@ def repository(place: Path, scratch: Path, *, home: Path | None = None) -> Taken
     wanted = "\0".join([*changed, *untracked])
     git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=os.fsencode(wanted))
     _leave_staged_secrets(git, base, skipped)
+    try:
+        bundle = _bundle(git, users, commit, scratch, home) if commit else {}
+    except GitError as error:
+        bundle = {"why": f"the commit could not be packed: {error}", "artifact": ""}
+    if bundle.get("base"):
+        base = _leave_committed_secrets(git, bundle, skipped)
     tree = git("write-tree")
-    patch = scratch / _PATCH_FILE
+    parcels = []
     if tree != base:
+        patch = scratch / _PATCH_FILE
         patch.write_bytes(_difference(git, base, tree))
+        parcels.append(Parcel(_PATCH, "patch", {_PATCH_FILE: patch}, {"tree": tree, "commit": commit}))
+    if bundle.get("artifact"):
+        file = str(bundle["file"])
+        parcels.append(Parcel(_BUNDLE, file.rpartition(".")[2], {file: scratch / file}, {"commit": commit}))
     fact = {
         "kind": "git",
         "root": str(root),
@@ -139,10 +173,9 @@ def repository(place: Path, scratch: Path, *, home: Path | None = None) -> Taken
         "skipped": skipped[:_LISTED],
         "skipped_count": len(skipped),
         "artifact": _PATCH if tree != base else "",
+        "bundle": bundle,
     }
-    if tree == base:
-        return Taken(fact)
-    return Taken(fact, _PATCH, "patch", {_PATCH_FILE: patch}, {"tree": tree, "commit": commit})
+    return Taken(fact, parcels)
 
 
 def _changed(git: Git) -> Sequence[str]:
@@ -222,6 +255,101 @@ def secret(path: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
 
 
+# -- a commit that no remote has -----------------------------------------------------------------------------------
+
+
+def _bundle(git: Git, users: Git, commit: str, scratch: Path, home: Path | None) -> dict[str, Any]:
+    """What of the commit other machines cannot fetch, as a file in `scratch`; empty when they can fetch all of it.
+
+    `file` is a bundle or a pack, `needs` the commits that must be fetched before, `shallow` says that the commit comes
+    without its parents, `base` is a tree that stands for the commit's, without the files that may hold a secret.
+    """
+    had = _had(users)
+    if not users.says("rev-list", "--max-count=1", commit, "--not", *had):
+        return {}
+    key = hashlib.sha256("\n".join([commit, *sorted(had), *(users.says("rev-parse", *had) or "").split()]).encode())
+    kept = home / "cache" / "bundles" / key.hexdigest() if home is not None else None
+    if kept is not None and (kept / _BUNDLE_FILE).is_file():
+        # The same commit again: the same bytes, which the server has already.
+        shutil.copyfile(kept / _BUNDLE_FILE, scratch / _BUNDLE_FILE)
+        return _bundled(scratch / _BUNDLE_FILE)
+    count = int(users("rev-list", "--count", f"--max-count={LONGEST_HISTORY + 1}", commit, "--not", *had))
+    shallow = users.says("rev-parse", "--is-shallow-repository") == "true"
+    secrets = False
+    if count <= LONGEST_HISTORY and (had or not shallow):
+        sent = users("rev-list", "--objects", commit, "--not", *had).splitlines()
+        secrets = any(secret(line.partition(" ")[2]) for line in sent)
+        limit = LARGEST_BUNDLE if had else LARGEST_HISTORY
+        size = users.says("rev-list", "--disk-usage", "--objects", commit, "--not", *had)
+        if not secrets and int(size or 0) <= 2 * limit:
+            bundle = ("bundle", "create", "--quiet", str(scratch / _BUNDLE_FILE), "HEAD", "--not", *had)
+            users("-c", "pack.threads=1", *bundle)
+            if (scratch / _BUNDLE_FILE).stat().st_size <= limit:
+                if kept is not None:
+                    _keep(scratch / _BUNDLE_FILE, kept)
+                return _bundled(scratch / _BUNDLE_FILE)
+    base = ""
+    if any(secret(path) for path in users.names("ls-tree", "-r", "-z", "--name-only", commit)):
+        base = _without_secrets(git, scratch)
+    listed = git("rev-list", "--objects", "--no-walk", base or commit)
+    names = "\n".join(line.partition(" ")[0] for line in listed.splitlines())
+    pack = git.output("-c", "pack.threads=1", "pack-objects", "--quiet", "--stdout", stdin=f"{names}\n".encode())
+    if len(pack) > LARGEST_BUNDLE:
+        return {"why": f"the commit is on no remote, and larger than {LARGEST_BUNDLE:,} bytes", "artifact": ""}
+    (scratch / _PACK_FILE).write_bytes(pack)
+    return {"artifact": _BUNDLE, "file": _PACK_FILE, "needs": [], "shallow": True, "base": base}
+
+
+def _had(git: Git) -> list[str]:
+    """The remote-tracking branches, as options of rev-list; those of folders of this machine do not count."""
+    had = []
+    for remote in filter(None, (git.says("remote") or "").split("\n")):
+        url = git.says("remote", "get-url", remote) or ""
+        scheme, has_scheme, _ = url.partition("://")
+        elsewhere = scheme != "file" if has_scheme else ":" in url.partition("/")[0]
+        if elsewhere and git.says("for-each-ref", "--count=1", f"refs/remotes/{remote}/"):
+            had.append(f"--remotes={remote}")
+    return had
+
+
+def _bundled(file: Path) -> dict[str, Any]:
+    with file.open("rb") as lines:
+        lines.readline()
+        needs = [line[1:].split()[0].decode() for line in iter(lines.readline, b"\n") if line.startswith(b"-")]
+    return {"artifact": _BUNDLE, "file": _BUNDLE_FILE, "needs": needs, "shallow": False, "base": ""}
+
+
+def _keep(bundle: Path, kept: Path) -> None:
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        draft = kept / f"{os.getpid()}.part"
+        shutil.copyfile(bundle, draft)
+        os.replace(draft, kept / _BUNDLE_FILE)
+        others = sorted(kept.parent.iterdir(), key=lambda each: each.stat().st_mtime)
+        for old in others[:-_BUNDLES_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        pass  # it will be made again
+
+
+def _without_secrets(git: Git, scratch: Path) -> str:
+    """The tree of HEAD without the files that may hold a secret."""
+    aside = Git(git.folder, {**git.environment, "GIT_INDEX_FILE": str(scratch / "base")})
+    aside("read-tree", "HEAD")
+    secrets = [path for path in aside.names("ls-files", "-z") if secret(path)]
+    aside("update-index", "--force-remove", "-z", "--stdin", stdin=os.fsencode("\0".join(secrets)))
+    return aside("write-tree")
+
+
+def _leave_committed_secrets(git: Git, bundle: Mapping[str, Any], skipped: list[dict[str, Any]]) -> str:
+    # No other machine can fetch them, and with the run they do not travel.
+    secrets = [path for path in git.names("ls-files", "-z") if secret(path)]
+    git("update-index", "--force-remove", "-z", "--stdin", stdin=os.fsencode("\0".join(secrets)))
+    known = {each["path"] for each in skipped}
+    skipped += [{"path": path, "size": 0, "why": "may hold a secret"} for path in secrets if path not in known]
+    return str(bundle["base"])
+
+
 # -- a folder without git ------------------------------------------------------------------------------------------
 
 
@@ -254,7 +382,7 @@ def folder(place: Path, *, scratch: Path, why: str) -> Taken:
         "artifact": _FOLDER if files else "",
         "why": why,
     }
-    return Taken(fact, _FOLDER, "folder", files, {"tree": fact["tree"]}) if files else Taken(fact)
+    return Taken(fact, [Parcel(_FOLDER, "folder", files, {"tree": fact["tree"]})] if files else ())
 
 
 def _sources(place: Path) -> Iterator[str]:
@@ -287,25 +415,30 @@ def _hash(files: Mapping[str, Path], executable: Sequence[str]) -> str:
 # -- and back ------------------------------------------------------------------------------------------------------
 
 
-def artifact(code: Mapping[str, Any]) -> str:
-    """The name of the artifact that `restore` needs the files of; empty when it needs none."""
-    return str(code.get("artifact") or "")
+Fetch = Callable[[str], Path]
+"""Fetches an artifact by its name and answers the folder that holds its files under their paths."""
 
 
-def restore(code: Mapping[str, Any], files: Path, destination: Path) -> str:
+def artifacts(code: Mapping[str, Any]) -> list[str]:
+    """The names of the artifacts that belong to recorded code."""
+    bundle: Mapping[str, Any] = code.get("bundle") or {}
+    return [str(name) for name in (code.get("artifact"), bundle.get("artifact")) if name]
+
+
+def restore(code: Mapping[str, Any], fetch: Fetch, destination: Path) -> str:
     """Make the recorded tree in `destination`, an empty or new folder; answers the tree's hash.
 
-    `code` is the code fact, `files` the folder that holds the files of `artifact(code)` under their paths. Raises
-    NotFound when the commit is nowhere, Conflict when the result is not the recorded tree.
+    `code` is the code fact; `fetch` is asked for those of `artifacts(code)` that are needed. Raises NotFound when the
+    commit is nowhere, Conflict when the result is not the recorded tree.
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise errors.Conflict(f"{destination} is not an empty folder", hint="Name a folder that does not exist yet.")
     kind = code.get("kind")
     if kind == "folder":
-        tree = _restore_folder(code, files, destination)
+        tree = _restore_folder(code, fetch(str(code.get("artifact") or _FOLDER)), destination)
     elif kind == "git":
         try:
-            tree = _restore_repository(code, files, destination)
+            tree = _restore_repository(code, fetch, destination)
         except GitError as error:
             raise errors.Conflict(f"The code of the run could not be restored: {error}") from error
     else:
@@ -332,26 +465,59 @@ def _restore_folder(code: Mapping[str, Any], files: Path, destination: Path) -> 
     return _hash(restored, executable)
 
 
-def _restore_repository(code: Mapping[str, Any], files: Path, destination: Path) -> str:
+def _restore_repository(code: Mapping[str, Any], fetch: Fetch, destination: Path) -> str:
     tree, commit = str(code["tree"]), str(code.get("commit") or "")
     destination.mkdir(parents=True, exist_ok=True)
     git = Git(destination)
     format = "sha256" if len(tree) == 64 else "sha1"
     git("init", "--quiet", "--template=", f"--object-format={format}")
     remote, root = str(code.get("remote") or ""), str(code.get("root") or "")
+    bundle: Mapping[str, Any] = code.get("bundle") or {}
     if remote or root:
         git("remote", "add", "--", "origin", remote or root)
     if commit:
-        if not _borrow(git, root, commit) and not _fetch(git, remote, commit):
+        start = _unpacked(git, remote, commit, bundle, fetch) if bundle.get("base") else commit
+        if (
+            start == commit
+            and not _borrow(git, root, commit)
+            and not (bundle.get("artifact") and _unpacked(git, remote, commit, bundle, fetch))
+            and not _fetch(git, remote, commit)
+        ):
             raise errors.NotFound(
-                f"Commit {commit} is neither in {root} on this machine nor to be had from {remote or 'a remote'}",
+                f"Commit {commit} is neither in {root} on this machine nor to be had from {remote or 'a remote'}"
+                + (f"; {bundle['why']}" if bundle.get("why") else ""),
                 hint="Push the commit, or restore on the machine where the run was recorded.",
             )
-        git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", commit)
+        git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "--force", start)
     if code.get("dirty"):
-        patch = (files / _PATCH_FILE).read_bytes()
+        patch = (fetch(str(code.get("artifact") or _PATCH)) / _PATCH_FILE).read_bytes()
         git("apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=patch)
     return git("write-tree")
+
+
+def _unpacked(git: Git, remote: str, commit: str, bundle: Mapping[str, Any], fetch: Fetch) -> str:
+    """Bring what travelled with the run into the repository; answers the commit to check out."""
+    for needed in bundle.get("needs") or ():
+        if not _fetch(git, remote, str(needed)):
+            raise errors.NotFound(
+                f"Commit {commit} travelled with the run, but not commit {needed} below it, which {remote} should have",
+                hint="Restore on a machine that reaches this remote.",
+            )
+    with (fetch(_BUNDLE) / str(bundle["file"])).open("rb") as file:
+        if bundle["file"] == _BUNDLE_FILE:
+            while file.readline() not in (b"\n", b""):
+                pass  # the words before the pack
+        # Not `git bundle unbundle`: that asks for the whole history below the commits that are needed.
+        git("index-pack", "--stdin", "--fix-thin", stdin=file.read())
+    base = str(bundle.get("base") or "")
+    if base:
+        note = f"Commit {commit} without the files that may hold a secret."
+        author = {"NAME": "Larder", "EMAIL": "larder@localhost", "DATE": "2000-01-01T00:00:00Z"}
+        variables = {f"GIT_{who}_{name}": value for who in ("AUTHOR", "COMMITTER") for name, value in author.items()}
+        return Git(git.folder, variables)("commit-tree", "-m", note, base)
+    if bundle.get("shallow"):
+        (git.folder / ".git" / "shallow").write_text(f"{commit}\n")
+    return commit
 
 
 def _borrow(git: Git, root: str, commit: str) -> bool:
@@ -373,9 +539,10 @@ def _borrow(git: Git, root: str, commit: str) -> bool:
 def _fetch(git: Git, remote: str, commit: str) -> bool:
     if not remote:
         return False
-    # Most servers hand out any reachable commit by its hash; the others hand out their branches.
-    for wanted in ((commit,), ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")):
-        git.says("fetch", "--quiet", "--no-tags", "origin", *wanted)
+    # Most servers hand out any reachable commit by its hash, alone; the others hand out their branches.
+    everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+    for wanted in (("--depth=1", "origin", commit), ("origin", *everything)):
+        git.says("fetch", "--quiet", "--no-tags", *wanted)
         if git.says("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}") == commit:
             return True
     return False

@@ -1,5 +1,6 @@
 """The machine and how loaded it is while the run goes on: processors, memory, disk, network, GPUs."""
 
+import functools
 import os
 import platform
 import shutil
@@ -153,6 +154,12 @@ def parse_gpus(text: str) -> Sequence[Gpu]:
             )
         )
     return gpus
+
+
+@functools.cache
+def here() -> Mapping[str, Any]:
+    """The machine fact, looked for once."""
+    return describe(Machine(os.getpid())._gpus())
 
 
 def describe(gpus: Sequence[Gpu]) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ def _attach() -> None:
     # Not before there is something to record: most interpreters below a script are none of its business.
     from larder import recording
 
-    recording.init()
+    recording.attach()
 
 
 if os.environ.get("LARDER_HOOK") == "1":

@@ -124,7 +124,7 @@ class Journal:
 
     @property
     def role(self) -> str:
-        """`main`, `child`, `rank` or `companion`."""
+        """`main`, `child`, `rank`, `companion` or `agent`."""
         return str(self.opening.get("role", ""))
 
     def ending(self) -> dict[str, Any] | None:

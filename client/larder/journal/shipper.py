@@ -30,6 +30,9 @@ MAX_POINTS = 200_000
 MAX_BYTES = 4 << 20
 """What a batch holds at most of packed points, and of everything else."""
 
+MOVED = "moved"
+"""The file in a run's folder that says: an agent goes on with this run, nothing more is sent from here."""
+
 _READ = 8 << 20
 _KILLED = "the process ended without a word (killed?)"
 
@@ -268,7 +271,7 @@ class Shipper:
         return any(
             journal.ending() is not None
             for journal in self.journals()
-            if journal.role in ("main", "companion") and (last is None or journal.writer >= last.writer)
+            if journal.role in ("main", "agent", "companion") and (last is None or journal.writer >= last.writer)
         )
 
     @property
@@ -446,6 +449,11 @@ def read_info(folder: Path) -> dict[str, Any]:
     return _read_json(folder / "run.json")
 
 
+def read_state(folder: Path) -> dict[str, Any]:
+    """What the companion has last said of the server; empty when it has said nothing."""
+    return _read_json(folder / "state.json")
+
+
 @contextmanager
 def locked(folder: Path, *, wait: float = 0.0, living: bool = True) -> Iterator[bool]:
     """Holds the lock of a folder, waiting up to `wait` seconds; yields whether it could be had.
@@ -549,6 +557,9 @@ def sync(
             if not held:
                 if folder.exists():
                     result.waiting[folder.name] = "another process is sending it"
+                continue
+            if (folder / MOVED).exists():
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
             shipper = Shipper(folder, transport, say=lambda message, name=folder.name: say(f"{name}: {message}"))  # type: ignore[misc]
             try:

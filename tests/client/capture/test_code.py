@@ -18,7 +18,7 @@ from .recorder import FakeRecord
 def run_git(folder: Path, *arguments: str, stdin: bytes | None = None) -> str:
     identity = ("-c", "user.name=Evi", "-c", "user.email=evi@example.org", "-c", "init.defaultBranch=main")
     result = subprocess.run(("git", *identity, *arguments), cwd=folder, input=stdin, capture_output=True, check=True)
-    return result.stdout.decode().strip()
+    return result.stdout.decode(errors="replace").strip()
 
 
 @pytest.fixture
@@ -61,11 +61,12 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
     return found
 
 
-def observe(place: Path, tmp_path: Path) -> tuple[dict[str, Any], Path]:
+def observe(place: Path, tmp_path: Path, home: Path | None = None) -> tuple[dict[str, Any], code.Fetch]:
     record = FakeRecord(tmp_path / "record")
-    code.Code(place).observe(record)
+    code.Code(place, home).observe(record)
     fact: dict[str, Any] = record.facts["code"]
-    return fact, record.artifacts.get(code.artifact(fact), tmp_path / "none")
+    assert sorted(code.artifacts(fact)) == sorted(record.artifacts)
+    return fact, record.artifacts.__getitem__
 
 
 def the_tree_that_git_would_commit(root: Path, tmp_path: Path) -> str:
@@ -106,7 +107,7 @@ def test_what_larder_itself_keeps_in_the_repository_is_no_code(repository: Path,
 def test_a_clean_tree_needs_no_patch(repository: Path, tmp_path: Path) -> None:
     fact, files = observe(repository, tmp_path)
     assert (fact["dirty"], fact["artifact"]) == (False, "")
-    assert not files.exists()
+    assert "code/patch" not in code.artifacts(fact)
     assert code.restore(fact, files, tmp_path / "restored") == run_git(repository, "rev-parse", "HEAD^{tree}")
 
 
@@ -166,7 +167,7 @@ def test_secrets_and_big_files_stay_where_they_are(
         "logo.bin": "larger than 5,000 bytes", "b.txt": "all together larger than 1,500 bytes",
         "nested/": "another git repository",
     }  # fmt: skip
-    patch = (files / "changes.patch").read_bytes()
+    patch = (files("code/patch") / "changes.patch").read_bytes()
     assert b"password" not in patch
     code.restore(fact, files, tmp_path / "restored")
 
@@ -175,6 +176,7 @@ def test_a_changed_secret_is_recorded_as_it_was_committed(repository: Path, tmp_
     (repository / "server.key").write_text("example")
     run_git(repository, "add", "-f", "server.key")
     run_git(repository, "commit", "--quiet", "-m", "an example key")
+    run_git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")  # pushed
     (repository / "server.key").write_text("password")
     run_git(repository, "add", "-f", "server.key")
     fact, _ = observe(repository, tmp_path)
@@ -219,10 +221,153 @@ def test_a_commit_that_only_the_remote_has_is_fetched(repository: Path, tmp_path
 
 
 def test_a_commit_that_nobody_has_is_named(repository: Path, tmp_path: Path) -> None:
+    run_git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")  # pushed, as far as anybody knows
     fact, files = observe(repository, tmp_path)
+    assert fact["bundle"] == {}
     shutil.rmtree(repository)
     with pytest.raises(errors.NotFound, match=fact["commit"]):
         code.restore({**fact, "remote": str(tmp_path / "gone.git")}, files, tmp_path / "restored")
+
+
+# -- a commit that no remote has -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remote(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands behind the address of `origin`; the first commit is there."""
+    remote = tmp_path / "remote.git"
+    run_git(repository, "clone", "--quiet", "--bare", ".", str(remote))
+    settings = tmp_path / "gitconfig"
+    settings.write_text(f'[url "{remote}"]\n  insteadOf = https://example.org/bakery.git\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    run_git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+    return remote
+
+
+def commit(root: Path, name: str, text: str) -> str:
+    (root / name).write_text(text)
+    run_git(root, "add", "-f", name)
+    run_git(root, "commit", "--quiet", "-m", f"change {name}")
+    return run_git(root, "rev-parse", "HEAD")
+
+
+def test_without_a_remote_the_history_travels_with_the_run(repository: Path, tmp_path: Path) -> None:
+    run_git(repository, "remote", "remove", "origin")
+    second = commit(repository, "train.py", "print('second')\n")
+    make_dirty(repository)
+    fact, files = observe(repository, tmp_path)
+    assert code.artifacts(fact) == ["code/patch", "code/bundle"]
+    shutil.rmtree(repository)
+    restored = tmp_path / "restored"
+    assert code.restore(fact, files, restored) == fact["tree"]
+    assert run_git(restored, "rev-parse", "HEAD") == second
+    assert run_git(restored, "rev-list", "--count", "HEAD") == "2"
+
+
+def test_a_remote_that_is_a_folder_of_this_machine_is_no_remote_for_others(repository: Path, tmp_path: Path) -> None:
+    for url in (str(tmp_path / "remote.git"), f"file://{tmp_path}/remote.git", "../remote.git"):
+        run_git(repository, "remote", "set-url", "origin", url)
+        run_git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")
+        fact, _ = observe(repository, tmp_path)
+        assert fact["bundle"]["artifact"] == "code/bundle"
+    run_git(repository, "remote", "set-url", "origin", "git@example.org:bakery.git")
+    assert observe(repository, tmp_path / "pushed")[0]["bundle"] == {}
+
+
+def test_of_an_unpushed_commit_only_what_the_remote_lacks_travels(
+    repository: Path, tmp_path: Path, remote: Path
+) -> None:
+    first = run_git(repository, "rev-parse", "HEAD")
+    second = commit(repository, "train.py", "print('second')\n")
+    fact, files = observe(repository, tmp_path)
+    assert fact["bundle"]["needs"] == [first] and fact["artifact"] == ""
+    with pytest.raises(errors.NotFound, match=first):
+        code.restore({**fact, "root": "/nowhere", "remote": str(tmp_path / "gone")}, files, tmp_path / "gone-too")
+    shutil.rmtree(repository)
+    restored = tmp_path / "restored"
+    assert code.restore(fact, files, restored) == fact["tree"]
+    assert run_git(restored, "rev-parse", "HEAD") == second
+    assert run_git(restored, "status", "--porcelain") == ""
+
+
+def test_the_same_commit_again_is_the_same_bundle(
+    repository: Path, tmp_path: Path, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(repository, "train.py", "print('second')\n")
+    _, one = observe(repository, tmp_path / "one", tmp_path / "home")
+    monkeypatch.setattr(code, "secret", lambda path: pytest.fail("the history is looked at again"))
+    _, two = observe(repository, tmp_path / "two", tmp_path / "home")
+    one_bytes, two_bytes = ((each("code/bundle") / "commit.bundle").read_bytes() for each in (one, two))
+    assert one_bytes == two_bytes
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_HISTORY", "LONGEST_HISTORY"])
+def test_of_a_long_history_the_commit_alone_travels(
+    repository: Path, tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, limit, 1)
+    second = commit(repository, "train.py", "print('second')\n")
+    make_dirty(repository)
+    fact, files = observe(repository, tmp_path)
+    assert fact["bundle"] == fact["bundle"] | {"shallow": True, "file": "commit.pack"}
+    shutil.rmtree(repository)
+    restored = tmp_path / "restored"
+    assert code.restore(fact, files, restored) == fact["tree"]
+    assert run_git(restored, "log", "--format=%H") == second
+
+
+def test_a_commit_that_is_too_large_does_not_travel_and_says_so(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, "LARGEST_BUNDLE", 100)
+    monkeypatch.setattr(code, "LARGEST_HISTORY", 100)
+    fact, files = observe(repository, tmp_path)
+    assert code.artifacts(fact) == []
+    shutil.rmtree(repository)
+    with pytest.raises(errors.NotFound, match="larger than 100 bytes"):
+        code.restore({**fact, "remote": ""}, files, tmp_path / "restored")
+
+
+def test_a_secret_in_unpushed_commits_does_not_travel(repository: Path, tmp_path: Path) -> None:
+    commit(repository, ".env", "PASSWORD=hunter2\n")
+    gone = commit(repository, "late.pem", "hunter3\n")
+    run_git(repository, "rm", "--quiet", "late.pem")
+    run_git(repository, "commit", "--quiet", "-m", "away")
+    make_dirty(repository)
+    fact, files = observe(repository, tmp_path)
+    assert {"path": ".env", "size": 0, "why": "may hold a secret"} in fact["skipped"]
+    shutil.rmtree(repository)
+    restored = tmp_path / "restored"
+    assert code.restore(fact, files, restored) == fact["tree"]
+    assert not (restored / ".env").exists() and (restored / "train.py").read_text() == "print('two')\n"
+    everything = run_git(restored, "cat-file", "--batch-all-objects", "--batch")
+    patch = (files("code/patch") / "changes.patch").read_text(errors="replace")
+    assert "hunter" not in everything + patch and gone not in everything
+    assert fact["commit"] in run_git(restored, "log", "-1", "--format=%B")
+
+
+def test_a_secret_that_is_only_in_older_unpushed_commits_leaves_the_commit_whole(
+    repository: Path, tmp_path: Path
+) -> None:
+    commit(repository, ".env", "PASSWORD=hunter2\n")
+    run_git(repository, "rm", "--quiet", ".env")
+    run_git(repository, "commit", "--quiet", "-m", "away")
+    head = run_git(repository, "rev-parse", "HEAD")
+    fact, files = observe(repository, tmp_path)
+    shutil.rmtree(repository)
+    restored = tmp_path / "restored"
+    assert code.restore(fact, files, restored) == fact["tree"]
+    assert run_git(restored, "rev-parse", "HEAD") == head
+    assert "hunter" not in run_git(restored, "cat-file", "--batch-all-objects", "--batch")
+
+
+def test_a_damaged_bundle_is_noticed(repository: Path, tmp_path: Path) -> None:
+    fact, files = observe(repository, tmp_path)
+    bundle = files("code/bundle") / "commit.bundle"
+    bundle.write_bytes(bundle.read_bytes()[:-30])
+    shutil.rmtree(repository)
+    with pytest.raises(errors.Conflict, match="could not be restored"):
+        code.restore(fact, files, tmp_path / "restored")
 
 
 def test_a_worktree_and_a_shallow_clone_are_recorded_and_restored(repository: Path, tmp_path: Path) -> None:
@@ -254,7 +399,7 @@ def test_a_patch_that_does_not_give_the_recorded_tree_is_a_conflict(repository: 
     fact, files = observe(repository, tmp_path)
     with pytest.raises(errors.Conflict, match="recorded one"):
         code.restore({**fact, "tree": "0" * 40}, files, tmp_path / "one")
-    (files / "changes.patch").write_bytes(b"not a patch")
+    (files("code/patch") / "changes.patch").write_bytes(b"not a patch")
     with pytest.raises(errors.Conflict, match="could not be restored"):
         code.restore(fact, files, tmp_path / "two")
     (tmp_path / "three").mkdir()
@@ -286,7 +431,7 @@ def test_the_folder_of_a_script_without_git_is_packed_and_unpacked(tmp_path: Pat
     assert code.restore(fact, files, tmp_path / "restored") == fact["tree"]
     assert os.access(tmp_path / "restored" / "run.sh", os.X_OK)
     assert sorted(contents(tmp_path / "restored")) == ["config.yaml", "package/deep.py", "run.sh", "train.py"]
-    (files / "train.py").write_text("print(2)\n")
+    (files("code/folder") / "train.py").write_text("print(2)\n")
     with pytest.raises(errors.Conflict):
         code.restore(fact, files, tmp_path / "again")
 

@@ -20,7 +20,7 @@ from larder import capture
 
 run = None
 
-def init():
+def attach():
     global run
     run = FakeRun(json.loads(os.environ.get("LARDER_PARAMS") or "{{}}"))
     capture.start(run, {{"console": False}})
