@@ -56,6 +56,17 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._pool: urllib3.PoolManager | None = None
 
+    def copy(self, *, retries: int, timeout: float) -> "Transport":
+        """Another one to the same server, with connections of its own."""
+        return Transport(
+            self.url,
+            self.token,
+            send=self._send,
+            retries=retries,
+            timeout=timeout,
+            connect_timeout=min(timeout, self._connect_timeout),
+        )
+
     def call(self, endpoint: Endpoint[Body, Result], body: Body | None = None, **path: object) -> Result:
         """Does what the endpoint says and answers its result; a refusal is raised as its class in the contract."""
         target, payload = _address(endpoint, body, path)

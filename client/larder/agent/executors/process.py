@@ -1,84 +1,298 @@
-"""Executes a run as a child process with a process group of its own, under `larder.supervise`."""
+"""Executes an order as a process of this machine, in a session of its own, with all its descendants kept together."""
 
+import contextlib
+import json
 import os
-import signal
+import resource
+import secrets
+import select
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from larder.agent.executors import Order, Outcome
-from larder.contract.runs import RunStatus
-from larder.supervise import AGENT
+from larder.agent import machine
+from larder.agent.executors import Exit, Order, Usage, keeper, limits
 
-GRACE = 30.0
-"""Seconds between the polite and the forced end."""
+_KEEPER = Path(keeper.__file__)
+_GPU_PAUSE = 1.5
 
 
 class ProcessExecutor:
-    """A child process on this machine."""
+    """Processes of this machine. Safe to use from several threads."""
 
-    def __init__(self, *, grace: float = GRACE) -> None:
-        self._grace = grace
-        self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopped = False
-        self._force: threading.Timer | None = None
+    name = "process"
 
-    def execute(self, order: Order) -> Outcome:
-        """Start the supervisor of the command and wait for it."""
-        order.log.parent.mkdir(parents=True, exist_ok=True)
-        with order.log.open("ab") as log:
-            with self._lock:
-                if self._stopped:
-                    return Outcome(status=RunStatus.STOPPED, reason="stopped before it began")
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "larder.supervise", "--attached", "--", *order.command],
-                    cwd=order.folder,
-                    env={**os.environ, **order.env, AGENT: str(os.getpid())},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,  # the supervisor records the output; here it would be kept twice
-                    stderr=log,
-                    start_new_session=True,
-                )
-            code = self._process.wait()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: _Server | None = None
+        self._places: limits.Places | None = None
+
+    def start(self, order: Order) -> "ProcessExecution":
+        """Begin; OSError, with a sentence, when the command cannot begin."""
+        return self._start(order)
+
+    def close(self) -> None:
+        """End the fork server. What was started goes on until it ends or is stopped."""
         with self._lock:
-            if self._force is not None:
-                self._force.cancel()
-            # Whatever the command has left behind in its group ends with it.
-            self._signal(signal.SIGKILL)
-            self._process = None
-            stopped = bool(vars(self)["_stopped"])  # other threads change it while we wait
-        if code == 0:
-            return Outcome(status=RunStatus.COMPLETED, exit_status=0)
-        shown = 128 - code if code < 0 else code
-        if stopped:
-            return Outcome(status=RunStatus.STOPPED, exit_status=shown, reason="stopped on request")
-        reason = f"killed by {_name(-code)}" if code < 0 else f"exit status {code}"
-        return Outcome(status=RunStatus.FAILED, exit_status=shown, reason=reason)
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def _start(self, order: Order, *, after: Sequence[Sequence[str]] = ()) -> "ProcessExecution":
+        """`after`: commands to execute when nothing of it is left, even if the agent is gone by then."""
+        request, means = self._request(order)
+        request["after"] = [list(command) for command in after]
+        control, theirs = socket.socketpair()
+        output, errors = os.pipe(), os.pipe()
+        usage = _memory_file()
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            try:
+                self._spawn(order, request, [null, output[1], errors[1], usage, theirs.fileno()])
+            finally:
+                theirs.close()
+                for descriptor in (null, output[1], errors[1]):
+                    os.close(descriptor)
+            execution = ProcessExecution(control, output[0], errors[0], usage, means, gpus=order.limits.gpus)
+            execution.facts = request.get("facts", {})
+            execution.begin()
+        except BaseException:
+            control.close()
+            for descriptor in (output[0], errors[0], usage):
+                os.close(descriptor)
+            for folder in request["groups"]:
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+            raise
+        return execution
+
+    def _spawn(self, order: Order, request: dict[str, Any], files: Sequence[int]) -> None:
+        """Have a keeper (see `keeper`) started for the request; `files` are those of `keeper.send`.
+
+        Whoever starts executions in another way overrides this; `facts` in the request are what it has to record.
+        """
+        for last in (False, True):
+            with self._lock:
+                if self._server is None or not self._server.alive:
+                    self._server = _Server()
+                server = self._server
+            try:
+                server.send(request, files)
+                return
+            except OSError:
+                if last:
+                    raise
+
+    def _request(self, order: Order) -> tuple[dict[str, Any], dict[str, str]]:
+        wanted = order.limits
+        with self._lock:
+            if self._places is None:
+                self._places = limits.find()
+        group = limits.make(self._places, f"{order.run[-12:]}-{secrets.token_hex(4)}", wanted)
+        means = dict(group.means)
+        request: dict[str, Any] = {
+            "command": order.command,
+            "folder": str(order.folder),
+            "env": {**order.env, **gpus(wanted.gpus)},
+            "join": group.join,
+            "groups": group.folders,
+            "seal": group.seal,
+            "events": group.events,
+        }
+        if wanted.memory and "memory" not in means:
+            means["memory"] = f"watched every {keeper.SAMPLE} s"
+            request["memory"] = wanted.memory
+        if wanted.processes and "processes" not in means:
+            if os.geteuid() and hasattr(resource, "RLIMIT_NPROC"):
+                # The kernel counts all that this user runs, so what runs already comes on top.
+                means["processes"] = "RLIMIT_NPROC, beside what this user ran at the start"
+                request["user_processes"] = wanted.processes + _running(os.geteuid())
+            else:
+                means["processes"] = f"watched every {keeper.SAMPLE} s"
+                request["processes"] = wanted.processes
+        if wanted.cpus and "cpus" not in means:
+            means["cpus"] = "not limited"
+        return request, means
+
+
+def gpus(indexes: Sequence[int]) -> Mapping[str, str]:
+    """The variables that show these GPUs, numbered as the driver does, and no others."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, indexes)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+class ProcessExecution:
+    """A started order, as its keeper tells of it."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        stdout: int,
+        stderr: int,
+        usage: int,
+        means: Mapping[str, str],
+        *,
+        gpus: Sequence[int] = (),
+    ) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.pid = 0
+        self.facts: Mapping[str, Any] = {}
+        self._control = control
+        self._usage = usage
+        self._means = means
+        self._gpus = gpus
+        self._looked = 0.0
+        self._peak_gpu = 0
+        self._reading = threading.Lock()
+        self._said = b""
+        self._exit: Exit | None = None
+        self._last = Usage()
+
+    def begin(self) -> None:
+        """Wait until the command has begun; OSError when it cannot."""
+        message = self._message(None)
+        if message is None:
+            raise OSError("the keeper of the execution ended before it began")
+        if message.get("error"):
+            number, text, file = message["error"]
+            raise OSError(number, text, file) if file else OSError(number, text)
+        self.pid = int(message["pid"])
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """Until nothing of it is left; None when the timeout came first."""
+        if self._exit is not None:
+            return self._exit
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._reading.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            return self._exit
+        try:
+            if self._exit is None:
+                try:
+                    message = self._message(deadline)
+                except TimeoutError:
+                    return None
+                self._end(message)
+            return self._exit
+        finally:
+            self._reading.release()
 
     def stop(self, *, force: bool = False) -> None:
-        """SIGTERM to the group, SIGKILL after the grace or at once."""
-        with self._lock:
-            if force:
-                self._stopped = True
-                self._signal(signal.SIGKILL)
-            elif not self._stopped:
-                self._stopped = True
-                self._signal(signal.SIGTERM)
-                self._force = threading.Timer(self._grace, self.stop, kwargs={"force": True})
-                self._force.daemon = True
-                self._force.start()
+        """SIGTERM to all its processes, with `force` SIGKILL."""
+        with contextlib.suppress(OSError):
+            self._control.send(b"K" if force else b"T")
 
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
+    def usage(self) -> Usage:
+        """What it has used."""
+        if self._usage >= 0:
+            with contextlib.suppress(OSError):
+                data = os.pread(self._usage, keeper.USAGE.size, 0)
+                if len(data) == keeper.USAGE.size:
+                    peak, seconds = keeper.USAGE.unpack(data)
+                    self._last = Usage(peak_memory=peak, peak_gpu_memory=self._peak_gpu, cpu_seconds=seconds)
+            self._look_at_gpus()
+        return self._last
+
+    def _look_at_gpus(self) -> None:
+        if not self._gpus or self._exit is not None or time.monotonic() - self._looked < _GPU_PAUSE:
+            return
+        self._looked = time.monotonic()
+        held = machine.gpu_memory()
+        used = sum(held.get(pid, 0) for pid in (self.pid, *keeper.descendants(self.pid)))
+        self._peak_gpu = max(self._peak_gpu, used)
+
+    def _end(self, message: dict[str, Any] | None) -> None:
+        self._gpus = ()  # nothing holds any now
+        self.usage()
+        facts: dict[str, Any] = dict(self.facts)
+        if self._means:
+            facts["limited_by"] = dict(self._means)
+        if message is None:
+            # Its keeper was killed; the kernel has then killed the command.
+            facts["told"] = "the keeper of the execution was killed"
+            self._exit = Exit(code=-9, facts=facts)
+        else:
+            if message["too_many"]:
+                facts["told"] = "it had more processes than it may have"
+            if message["told"]:
+                facts["after"] = message["told"]
+            code = message["code"]
+            self._exit = Exit(code=-9 if code is None else code, out_of_memory=message["out_of_memory"], facts=facts)
+        self._control.close()
+        descriptor, self._usage = self._usage, -1
+        os.close(descriptor)
+
+    def _message(self, deadline: float | None) -> dict[str, Any] | None:
+        """The next thing that the keeper says; None when it is gone. TimeoutError."""
+        while b"\n" not in self._said:
+            if deadline is not None:
+                poll = select.poll()
+                poll.register(self._control, select.POLLIN)
+                if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    raise TimeoutError
             try:
-                os.killpg(self._process.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass  # all of it has ended
+                piece = self._control.recv(65536)
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                return None
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
 
 
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+class _Server:
+    """The fork server, as its user sees it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel, other = socket.socketpair()
+        try:
+            # Without site packages and without our environment: it starts quickly, and nothing of either is inherited.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_KEEPER)], stdin=other.fileno(), stdout=subprocess.DEVNULL
+            )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            other.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def send(self, request: dict[str, Any], files: Sequence[int]) -> None:
+        """Hand over an order."""
+        with self._lock:
+            keeper.send(self._channel, request, files)
+
+    def close(self) -> None:
+        """Let it end."""
+        self._channel.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("larder-usage")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _running(user: int) -> int:
+    """How many threads of a user there are; the kernel limits threads, not processes."""
+    total = 0
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and os.stat(f"/proc/{entry}").st_uid == user:
+                total += len(os.listdir(f"/proc/{entry}/task"))
+    return total
