@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from larder.runs import RecordedRun, compare
     from larder.runs import find as runs
     from larder.runs import get as run
+    from larder.submission import submit
 
 __version__ = "0.1.0"
-__all__ = ["RecordedRun", "Run", "__version__", "compare", "current", "init", "run", "runs"]
+__all__ = ["RecordedRun", "Run", "__version__", "compare", "current", "init", "run", "runs", "submit"]
 
 _HOMES = {
     "RecordedRun": ("larder.runs", "RecordedRun"),
@@ -21,6 +22,7 @@ _HOMES = {
     "current": ("larder.recording", "current"),
     "init": ("larder.recording", "init"),
     "run": ("larder.runs", "get"),
+    "submit": ("larder.submission", "submit"),
 }
 
 

@@ -1,13 +1,7 @@
-"""Run a command untouched and record it: its arguments, its output, how it ended.
+"""Run a command untouched and record it: its arguments, its output, how it ended."""
 
-`larder run -- cmd` calls `main`; an agent starts `python -m larder.supervise --attached -- cmd` for a run that the
-server already knows, with the run named by the environment.
-"""
-
-import argparse
 import codecs
 import contextlib
-import ctypes
 import errno
 import fcntl
 import json
@@ -17,17 +11,18 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from larder import capture, guard, recording
+from larder import capture, guard, ranks, recording
 from larder.capture.console import Lines
 from larder.contract.runs import Param, RunStatus
 from larder.journal import format, reader
+from larder.ranks import Group
 
 HOOK = Path(__file__).parent / "hook"
 """The folder that, first on a Python child's path, lets capture begin without a line in the script."""
@@ -36,14 +31,10 @@ ARGUMENTS_AFTER = 15.0
 """Seconds that a Python child has to record its own arguments before those of its command line are taken for it."""
 
 AGENT = "LARDER_AGENT"
-"""Environment: the process id of the agent with which an attached supervisor dies."""
-
-COMMAND = "LARDER_COMMAND"
-"""Environment: the command fact of the run that an attached supervisor executes, as it was first recorded."""
+"""Environment: 1 in what an agent executes and sends the journals of."""
 
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)\b")
 _SEARCHED = 64 << 20
-_PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
 _PATIENCE = 0.1
 
@@ -55,6 +46,14 @@ class Ended:
     status: RunStatus
     exit_status: int
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The id of the run that a command was recorded as, empty when it could not begin, and its exit status."""
+
+    run: str
+    exit_status: int
 
 
 # -- arguments: pure -----------------------------------------------------------------------------------------------
@@ -144,41 +143,34 @@ class Command:
     """A started command whose output passes through us: on to our own, and line by line to `record`.
 
     When our output is a terminal the command gets one too, so that it colours and draws as it would alone. Signals
-    that come here while it runs are passed on; those that reach its process group anyway are not sent twice.
+    that come here while it runs are passed on; those that reach its process group anyway are not sent twice. `output`
+    is the descriptor to which its standard output goes on.
     """
 
     def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str], record: Callable[[str, str], None], attached: bool = False
+        self, argv: Sequence[str], *, env: Mapping[str, str], record: Callable[[str, str], None], output: int = 1
     ) -> None:
-        self._attached = attached
+        self._output = output
         self._received: int | None = None
         self._deaf = False
         self._last_line = ""
         self._sources: dict[int, _Source] = {}
-        terminal = os.isatty(1) and not attached
+        terminal = os.isatty(output)
         if terminal:
             main, side = os.openpty()
-            _copy_size(main)
+            _copy_size(main, output)
             settings = termios.tcgetattr(side)
             settings[1] &= ~termios.OPOST  # our own terminal turns \n into \r\n already
             termios.tcsetattr(side, termios.TCSANOW, settings)
-            ends = [(main, side, 1, "out")]
+            ends = [(main, side, output, "out")]
             outputs = (side, side)
         else:
             out, err = os.pipe(), os.pipe()
-            ends = [(*out, 1, "out"), (*err, 2, "err")]
+            ends = [(*out, output, "out"), (*err, 2, "err")]
             outputs = (out[1], err[1])
         self._terminal = ends[0][0] if terminal else None
         try:
-            self.process = subprocess.Popen(
-                list(argv),
-                stdout=outputs[0],
-                stderr=outputs[1],
-                stdin=subprocess.DEVNULL if attached else None,
-                env=dict(env),
-                # An agent that is killed takes its supervisor along, and that one the command.
-                preexec_fn=_die_with_parent if attached else None,  # noqa: PLW1509 - this process has one thread
-            )
+            self.process = subprocess.Popen(list(argv), stdout=outputs[0], stderr=outputs[1], env=dict(env))
         except BaseException:
             for end in ends:
                 os.close(end[0])
@@ -280,18 +272,13 @@ class Command:
                 typed = number == signal.SIGINT and _in_foreground()
             if number == signal.SIGWINCH:
                 if self._terminal in self._sources:
-                    _copy_size(self._terminal)
+                    _copy_size(self._terminal, self._output)
                 continue
             self._received = number
-            # What was typed, and what an agent sends, has reached the whole process group.
-            if not typed and not self._attached:
+            # What was typed has reached the whole process group.
+            if not typed:
                 with contextlib.suppress(ProcessLookupError):
                     self.process.send_signal(signal.SIGTERM if number == signal.SIGINT and self._deaf else number)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a signal that came here asked it to end."""
-        return self._received is not None
 
     def _ended(self, code: int) -> Ended:
         shown = 128 - code if code < 0 else code
@@ -312,10 +299,10 @@ class _Source:
         self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
 
-def _copy_size(terminal: int | None) -> None:
+def _copy_size(terminal: int | None, output: int) -> None:
     if terminal is not None:
         with contextlib.suppress(OSError):
-            fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8)))
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, fcntl.ioctl(output, termios.TIOCGWINSZ, bytes(8)))
 
 
 def _signal_name(number: int) -> str:
@@ -333,12 +320,6 @@ def _in_foreground() -> bool:
         return False
 
 
-def _die_with_parent() -> None:
-    # Linux only; elsewhere the agent's lease runs out and the command's writes are refused.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 # -- the run -------------------------------------------------------------------------------------------------------
 
 
@@ -350,14 +331,20 @@ def main(
     tags: Sequence[str] = (),
     notes: str = "",
     params: Mapping[str, Param] | None = None,
-    attached: bool = False,
-) -> int:
-    """Run a command and record it; answers its exit status. `attached`: the run is that of the environment."""
+    group: Group | None = None,
+    env: Mapping[str, str] | None = None,
+    output: int = 1,
+) -> Recorded:
+    """Run a command and record it.
+
+    With a `group` it is started as several processes. `env` comes on top of our environment; to `output` goes what the
+    command writes to its standard output.
+    """
     program = shutil.which(argv[0])
-    if program is None and not attached:
+    if program is None:
         guard.say(f"{argv[0]}: no such command")
-        return 127
-    original = json.loads(os.environ.pop(COMMAND, "null"))
+        return Recorded("", 127)
+    fact = described(argv, program=program, group=group)
     run = recording.init(
         project=project or None,
         name=name or None,
@@ -366,22 +353,10 @@ def main(
         notes=notes,
         capture=dict.fromkeys(capture.TRAINING, False),
     )
-    executed = {
-        "argv": list(argv),
-        "executable": program or "",
-        "python": "",
-        "cwd": os.getcwd(),
-        "module": "",
-        "script": "",
-        "env": {},
-        "wrapped": True,
-    }
-    fact = original or executed
-    run.record_fact("command", fact)
-    if attached:
-        run.record_fact("execution", executed)
-    run.source("console", "active")
     found = arguments(argv)
+    argv = fact["argv"]
+    run.record_fact("command", fact)
+    run.source("console", "active")
     began = time.monotonic()
     looked = not found
 
@@ -397,20 +372,32 @@ def main(
                 run.source("arguments", "active")
 
     try:
-        command = Command(argv, env=_environment(), record=run.console, attached=attached)
+        command = Command(argv, env={**_environment(), **fact["env"], **(env or {})}, record=run.console, output=output)
     except OSError as error:
         guard.say(f"{argv[0]}: {error.strerror}")
         status = 126 if isinstance(error, PermissionError) else 127
         run.finish("failed", reason=f"{argv[0]}: {error.strerror}", exit_status=status)
-        return status
+        return Recorded(run.id, status)
     ended = command.relay(tick=look)
     look(at_end=True)
-    if attached and command.stopped and ended.exit_status:
-        # The agent knows whether the run was stopped or goes back to its queue; what is written is sent as it is.
-        sys.stderr.flush()
-        os._exit(ended.exit_status)
     run.finish(str(ended.status), reason=ended.reason, exit_status=ended.exit_status)
-    return ended.exit_status
+    return Recorded(run.id, ended.exit_status)
+
+
+def described(argv: Sequence[str], *, program: str, group: Group | None = None) -> dict[str, Any]:
+    """The fact `command` of a command line that is started here; Invalid when no group can execute it."""
+    python = ranks.python(argv) if group is not None else None
+    return {
+        "argv": list(argv) if group is None else ranks.launched(argv, group),
+        "executable": os.path.abspath(program) if program else "",
+        "python": "",
+        "cwd": os.getcwd(),
+        # The launcher of a group is the same for all: what it starts tells which runs are of one script.
+        "module": python.module if python is not None else "",
+        "script": os.path.abspath(python.script) if python is not None and python.script else "",
+        "env": {} if group is None else dict(ranks.ENVIRONMENT),
+        "wrapped": True,
+    }
 
 
 def encode(params: Mapping[str, Param]) -> str:
@@ -420,7 +407,6 @@ def encode(params: Mapping[str, Param]) -> str:
 
 def _environment() -> dict[str, str]:
     environment = dict(os.environ)
-    environment.pop(AGENT, None)
     environment["LARDER_HOOK"] = "1"
     environment["LARDER_CONSOLE"] = "off"
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOOK), environment.get("PYTHONPATH", "")]))
@@ -438,20 +424,3 @@ def _has_params(folder: Path | None) -> bool:
             found = any(payload[1] == format.PARAMS for _, payload in format.frames(data, len(format.MAGIC)))
         journal.close()
     return found
-
-
-def _attach() -> int:
-    parser = argparse.ArgumentParser(prog="python -m larder.supervise")
-    parser.add_argument("--attached", action="store_true", required=True)
-    parser.add_argument("command", nargs="+")
-    chosen = parser.parse_args()
-    agent = os.environ.get(AGENT)
-    if agent is not None:
-        _die_with_parent()
-        if os.getppid() != int(agent):  # it died before we asked to be told
-            return 1
-    return main(chosen.command, attached=True)
-
-
-if __name__ == "__main__":
-    sys.exit(_attach())

@@ -51,6 +51,9 @@ class FakeServer:
             (runs.ENQUEUE, self.enqueue),
             (runs.START, self.start),
             (runs.STOP, self.stop),
+            (runs.RESET, self.reset),
+            (runs.PUBLISH, self.publish),
+            (runs.WHY, self.why_run),
             (runs.FINISH, self.finish),
             (runs.LOG_METRICS, self.log_metrics),
             (runs.READ_METRIC, self.read_metric),
@@ -59,7 +62,7 @@ class FakeServer:
             (runs.LIST_ARTIFACTS, self.list_artifacts),
             (events.LIST, lambda _: events.Events(events=[], last=0)),
             (queues.LIST, self.list_queues),
-            (queues.SHOW, lambda _, queue: queues.Jobs(jobs=[job for job in self.jobs.values() if job.queue == queue])),
+            (queues.SHOW, self.show),
             (queues.LEASE, self.lease),
             (queues.RENEW, self.renew),
             (queues.COMPLETE, self.complete),
@@ -120,15 +123,17 @@ class FakeServer:
     def add_metric(self, run: runs.Run, name: str, values: list[float]) -> None:
         self.log_metrics(runs.PointsBatch(metrics=[runs.Points(name=name, values=values)]), run.id)
 
-    def add_artifact(self, run: runs.Run, name: str, format: str, files: dict[str, bytes]) -> runs.Artifact:
+    def add_artifact(
+        self, run: runs.Run, name: str, format: str, files: dict[str, bytes], kind: str = "file", **fields: Any
+    ) -> runs.Artifact:
         listed = []
         for path, data in files.items():
             digest = blake3(data).hexdigest()
             self.objects[digest] = data
             listed.append(runs.ArtifactFile(path=path, hash=digest, size=len(data)))
         artifact = runs.Artifact(
-            name=name, version=1, kind="file", format=format, files=listed,
-            size=sum(file.size for file in listed), created=now(),
+            name=name, version=1 + sum(each.name == name for each in self.artifacts.get(run.id, [])), kind=kind,
+            format=format, files=listed, size=sum(file.size for file in listed), created=now(), **fields,
         )  # fmt: skip
         self.artifacts.setdefault(run.id, []).append(artifact)
         return artifact
@@ -168,7 +173,27 @@ class FakeServer:
             self.put(run_id, params=batch.params, facts=batch.facts, tags=batch.add_tags, notes=batch.notes or "")
             if batch.ending is not None:
                 self.put(run_id, status=batch.ending.status, ended=batch.ending.time)
-        return runs.Acknowledged(offset=batch.end)
+        elif batch.attempt:
+            self.hear(batch, run_id)
+        return runs.Acknowledged(offset=batch.end, stop=run_id in self.stops)
+
+    def hear(self, batch: runs.Batch, run_id: str) -> None:
+        """What the agent that executes a run reports; the end takes the job out of its queue."""
+        run = self.runs[run_id]
+        if batch.attempt < run.attempt:
+            raise errors.Conflict("a newer attempt goes on")
+        if run.status.final and batch.end > batch.start:
+            raise errors.Conflict("the run has ended")
+        self.lines.setdefault(run_id, []).extend(batch.console)
+        self.log_series(run_id, [series for series in batch.series if not series.name.startswith("system/")])
+        self.put(run_id, facts=run.facts | batch.facts)
+        if batch.ending is not None:
+            end = batch.ending
+            self.put(
+                run_id, status=end.status, ended=end.time, reason=end.reason, exit_status=end.exit_status,
+                cause=end.cause, lost_records=end.lost_records,
+            )  # fmt: skip
+            self.jobs = {job.id: job for job in self.jobs.values() if job.subject != run_id}
 
     def log_series(self, run_id: str, series: list[runs.Series]) -> None:
         for each in series:
@@ -185,25 +210,33 @@ class FakeServer:
     def change(self, change: runs.Change, run_id: str) -> runs.Run:
         run = self.found(run_id)
         tags = [tag for tag in dict.fromkeys([*run.tags, *change.add_tags]) if tag not in change.remove_tags]
-        fields = {name: getattr(change, name) for name in ("name", "notes", "archived")}
+        fields = {name: getattr(change, name) for name in ("name", "notes", "archived", "needs", "retry")}
+        fields["params"] = None if change.params is None else run.params | change.params
         return self.put(run_id, tags=tags, **{name: value for name, value in fields.items() if value is not None})
 
     def clone(self, change: runs.Clone, run_id: str) -> runs.Run:
         run = self.found(run_id)
         return self.add(
-            project=run.project, name=change.name or run.name, params=run.params | change.params, facts=run.facts,
-            parent=run.id, status=RunStatus.DRAFT, tags=change.tags,
+            project=run.project, name=change.name or run.name, params=run.params | change.params,
+            facts=run.facts | self.environment(change), parent=run.id, status=RunStatus.DRAFT, tags=change.tags,
+            needs=change.needs or run.needs, retry=run.retry,
         )  # fmt: skip
+
+    def environment(self, change: runs.Clone) -> dict[str, Any]:
+        if not change.environment and not change.requirements:
+            return {}
+        return {"environment": {"from": change.environment, "requirements": change.requirements}}
 
     def enqueue(self, order: runs.Enqueue, run_id: str) -> runs.Run:
         if self.found(run_id).status is not RunStatus.DRAFT:
             raise errors.Conflict("only a draft can be enqueued", hint="clone it")
         job = queues.Job(
             id=ids.new_id(), queue=order.queue, kind="run", subject=run_id, state="waiting", position=len(self.jobs),
-            fence=0, created=now(),
+            fence=0, created=now(), priority=queues.Priority(order.priority or "human"),
         )  # fmt: skip
         self.jobs[job.id] = job
-        return self.put(run_id, status=RunStatus.QUEUED, queue=order.queue)
+        asked = {name: getattr(order, name) for name in ("needs", "retry") if getattr(order, name) is not None}
+        return self.put(run_id, status=RunStatus.QUEUED, queue=order.queue, **asked)
 
     def start(self, start: runs.Start, run_id: str) -> runs.Run:
         if self.found(run_id).status.final:
@@ -214,6 +247,22 @@ class FakeServer:
         run = self.found(run_id)
         self.stops.add(run_id)
         return run if run.status is RunStatus.RUNNING else self.put(run_id, status=RunStatus.STOPPED)
+
+    def reset(self, _: Nothing, run_id: str) -> runs.Run:
+        if self.found(run_id).published:
+            raise errors.Conflict("it is published")
+        return self.put(run_id, status=RunStatus.DRAFT, metrics={}, ended=None)
+
+    def publish(self, _: Nothing, run_id: str) -> runs.Run:
+        if not self.found(run_id).status.final:
+            raise errors.Conflict("only a run that has ended can be published")
+        return self.put(run_id, published=True)
+
+    def why_run(self, _: Nothing, run_id: str) -> queues.Why:
+        job = next((job for job in self.jobs.values() if job.subject == run_id), None)
+        if job is None:
+            raise errors.Conflict("it waits in no queue")
+        return queues.Why(job=job, reasons=["no agent listens to it"], ahead=2, starts=1_700_000_000_000_000)
 
     def finish(self, end: runs.Finish, run_id: str) -> runs.Run:
         run = self.found(run_id)
@@ -261,7 +310,8 @@ class FakeServer:
     def read_file(self, run_id: str, query: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         for artifact in self.artifacts.get(run_id, []):
             for file in artifact.files:
-                if (artifact.name, file.path) == (query["name"], query["path"]):
+                version = int(query.get("version") or 0) or artifact.version
+                if (artifact.name, file.path, artifact.version) == (query["name"], query["path"], version):
                     return 200, {"content-type": "application/octet-stream"}, self.objects[file.hash]
         raise AssertionError(query)
 
@@ -276,6 +326,10 @@ class FakeServer:
                 for name in names
             ]
         )
+
+    def show(self, _: Nothing, queue: str) -> queues.Jobs:
+        jobs = [job for job in self.jobs.values() if job.queue == queue]
+        return queues.Jobs(jobs=sorted(jobs, key=lambda job: (job.state, job.position)))
 
     def lease(self, order: queues.LeaseRequest) -> queues.Lease:
         for job in sorted(self.jobs.values(), key=lambda job: job.position):

@@ -1,4 +1,5 @@
-"""A server that keeps the promises of the contract for journals and objects, in memory: in process or over a socket."""
+"""A server that keeps the promises of the contract for journals, objects and checkpoints, in memory: in process or
+over a socket."""
 
 import array
 import gzip
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from blake3 import blake3
@@ -33,6 +35,8 @@ class FakeServer:
         self.fail_next = 0
         self.lose_answer = 0
         self.bad_metric = ""
+        self.movable = True
+        self.moved: dict[str, runs.Enqueue] = {}
         self.calls = 0
         self._lock = threading.Lock()
 
@@ -50,6 +54,8 @@ class FakeServer:
                     raise errors.Unauthenticated("The token is unknown.")
                 packed = headers.get("Content-Encoding") == "gzip"
                 content = gzip.decompress(body or b"") if packed else body or b""
+                if target.partition("?")[0].endswith("/artifact-file"):
+                    return 200, {"Content-Type": "application/octet-stream"}, self._file(target)
                 answer = self._answer(method, target.partition("?")[0], content)
                 if self.lose_answer:
                     self.lose_answer -= 1
@@ -70,11 +76,68 @@ class FakeServer:
             return {}
         if match := re.fullmatch(r"/v1/runs/([^/]+)/journal", path):
             return self._append(match[1], msgspec.msgpack.decode(body, type=runs.Batch))
+        if match := re.fullmatch(r"/v1/runs/([^/]+)/artifacts", path):
+            return runs.Artifacts(artifacts=self.stored(match[1]))
+        if (match := re.fullmatch(r"/v1/runs/([^/]+)/enqueue", path)) and method == "POST":
+            if not self.movable:
+                raise errors.Conflict("The code of this run was not recorded.")
+            self.moved[match[1]] = msgspec.msgpack.decode(body, type=runs.Enqueue)
+            return self._run(match[1])
+        if (match := re.fullmatch(r"/v1/runs/([^/]+)", path)) and method == "GET" and match[1] in self.batches:
+            return self._run(match[1])
         raise errors.NotFound(f"{method} {path}")
+
+    def stored(self, run: str) -> list[runs.Artifact]:
+        """The artifacts of a run, with their versions."""
+        found: list[runs.Artifact] = []
+        for new in self.listed(run, "artifacts"):
+            version = 1 + sum(each.name == new.name for each in found)
+            found.append(
+                runs.Artifact(
+                    name=new.name,
+                    version=version,
+                    kind=new.kind,
+                    format=new.format,
+                    files=new.files,
+                    size=sum(file.size for file in new.files),
+                    created=new.time,
+                    step=new.step,
+                    metadata=new.metadata,
+                )
+            )
+        return found
+
+    def _run(self, run: str) -> runs.Run:
+        states = [each for each in self.stored(run) if each.kind == "checkpoint"]
+        last = max(states, key=lambda each: (each.step or 0, each.version), default=None)
+        opening = next(batch.opening for batch in self.batches[run] if batch.opening)
+        return runs.Run(
+            id=run, project=opening.project, name=opening.name, created=opening.time,
+            status=self.ended[run].status if run in self.ended else runs.RunStatus.RUNNING,
+            params=self.gathered(run, "params"),
+            checkpoint=None
+            if last is None
+            else runs.Checkpoint(run=run, name=last.name, version=last.version, step=last.step or 0),
+        )  # fmt: skip
+
+    def _file(self, target: str) -> bytes:
+        parts = urlsplit(target)
+        query = dict(parse_qsl(parts.query))
+        for artifact in self.stored(parts.path.split("/")[3]):
+            for file in artifact.files:
+                if (artifact.name, str(artifact.version), file.path) == (
+                    query["name"],
+                    query["version"],
+                    query["path"],
+                ):
+                    return self.objects[file.hash]
+        raise errors.NotFound(target)
 
     def _append(self, run: str, batch: runs.Batch) -> runs.Acknowledged:
         if batch.attempt < self.attempts.get(run, 0):
             raise errors.Conflict("A newer attempt of this run goes on.", field="attempt")
+        if run in self.moved and not batch.attempt:
+            raise errors.Conflict("An agent goes on with this run.", field="attempt")
         stored = self.offsets.get((run, batch.writer), 0)
         answer = runs.Acknowledged(offset=stored, stop=run in self.stop)
         if batch.end <= stored:

@@ -1,7 +1,6 @@
 """larder.supervise: a command runs untouched, and everything about it is in the journal."""
 
 import contextlib
-import json
 import os
 import pty
 import signal
@@ -11,11 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from larder import config, supervise
-from larder.contract import ids
 from larder.journal import format, reader
 
 
@@ -222,74 +219,6 @@ def test_much_output_arrives_whole(run):
     done = run(sys.executable, "-c", "for n in range(20000): print('line', n)")
     assert done.stdout.splitlines() == [f"line {n}" for n in range(20000)]
     assert [text for _, text in Recorded().console] == done.stdout.splitlines()
-
-
-# -- attached ------------------------------------------------------------------------------------------------------
-
-
-def attached(*command: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "larder.supervise", "--attached", "--", *command],
-        env={**os.environ, "LARDER_MODE": "offline", "LARDER_ATTEMPT": "1", **environment},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def test_attached_the_first_recording_of_the_command_is_kept_and_overrides_are_parameters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run_id = ids.new_id()
-    original = {"argv": ["train.py"], "executable": "/elsewhere/python", "cwd": "/elsewhere"}
-    child = attached(
-        sys.executable, "-c", "import larder; print(larder.init(params={'lr': 0.1, 'depth': 4}).params['lr'])",
-        LARDER_RUN=run_id, LARDER_PARAMS='{"lr": 0.5}', LARDER_COMMAND=json.dumps(original),
-    )  # fmt: skip
-    out, err = child.communicate(timeout=60)
-    assert child.returncode == 0 and out == "0.5\n", err
-    recorded = Recorded(run_id)
-    assert recorded.facts["command"] == original and recorded.facts["execution"]["argv"][0] == sys.executable
-    assert recorded.params == {"lr": 0.5, "depth": 4} and recorded.ending["status"] == "completed"
-
-
-def test_attached_and_stopped_the_end_is_left_to_the_agent(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run_id = ids.new_id()
-    child = attached("sh", "-c", "echo ready; sleep 30", LARDER_RUN=run_id)
-    assert child.stdout.readline() == "ready\n"
-    os.killpg(child.pid, signal.SIGTERM)
-    child.wait(timeout=20)
-    assert child.returncode == 143
-    recorded = Recorded(run_id)
-    assert recorded.of(format.END) == [] and recorded.console == [("out", "ready")]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills with the parent")
-def test_an_attached_command_dies_with_its_agent(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    agent = (
-        "import os, subprocess, sys\n"
-        "os.environ['LARDER_AGENT'] = str(os.getpid())\n"
-        "subprocess.run([sys.executable, '-m', 'larder.supervise', '--attached', '--', 'sh', '-c',"
-        " 'echo $$ > pid; sleep 60'], start_new_session=True)\n"
-    )
-    environment = {**os.environ, "LARDER_MODE": "offline", "LARDER_RUN": ids.new_id(), "LARDER_ATTEMPT": "1"}
-    child = subprocess.Popen([sys.executable, "-c", agent], env=environment)
-    pid = tmp_path / "pid"
-    deadline = time.monotonic() + 30
-    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    command = int(pid.read_text())
-    child.kill()
-    child.wait()
-    while alive(command) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(command)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie that its new parent has not buried yet."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------

@@ -20,16 +20,23 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("Start", "Start everything and train on real retail data.", distribution="larder-recipes"),
     "login": Command("Start", "Remember a server and a token.", "larder.cli.login:login"),
     "tokens": Command("Start", "Issue, list and revoke tokens.", "larder.cli.tokens:tokens"),
+    "users": Command("Start", "See users and put them into teams.", "larder.cli.users:users"),
     "doctor": Command("Start", "Say what is wrong with this set-up, and the mend.", "larder.cli.doctor:doctor"),
     "completion": Command("Start", "Print the completion script of a shell.", "larder.cli.completion:completion"),
     "run": Command("Record", "Run a command untouched and record it.", "larder.cli.run:run"),
     "sync": Command("Record", "Send what offline or killed runs have left on this machine.", "larder.cli.sync:sync"),
     "import": Command("Record", "Turn the rows of a CSV sheet into runs.", "larder.cli.sheet:import_sheet"),
     "runs": Command("Find and re-run", "Find, read, compare, clone and stop runs.", "larder.cli.runs:runs"),
+    "logs": Command("Find and re-run", "Print the console of a run; -f follows it.", "larder.cli.runs:logs"),
     "open": Command("Find and re-run", "Open the page of a run in the browser.", "larder.cli.open:open_page"),
+    "checkpoint": Command(
+        "Find and re-run", "List and fetch the states that runs have kept.", "larder.cli.checkpoint:checkpoint"
+    ),
     "code": Command("Find and re-run", "Bring back the code of a run.", "larder.cli.code:code"),
-    "queues": Command("Execute", "See what waits and change its order.", "larder.cli.queues:queues"),
+    "debug": Command("Find and re-run", "Execute a run here, with a debugger.", "larder.cli.debug:debug"),
+    "queues": Command("Execute", "See what waits and why; change its order.", "larder.cli.queues:queues"),
     "agent": Command("Execute", "Execute queued runs on this machine.", "larder.cli.agent:agent"),
+    "agents": Command("Execute", "See who executes what, and end an agent.", "larder.cli.agents:agents"),
 }
 
 
