@@ -160,6 +160,8 @@ class Machine:
     before: tuple[str, ...] = ()
     """Words before the command, such as those that put it into a network namespace."""
     process: subprocess.Popen[bytes] | None = None
+    began_at: int = 0
+    """How long the log was when the agent was started the last time."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     """In the environment of all that runs on this machine, also of what hears nothing of Larder."""
 
@@ -181,6 +183,7 @@ class Machine:
             **self.environment,
         }
         with open(self.log, "ab") as log:
+            self.began_at = log.tell()
             self.process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home.parent
             )
@@ -216,7 +219,7 @@ class Machine:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             code = self.process.wait(PATIENCE)
-            young = code == -signal.SIGTERM and "waits for work" not in self.log.read_text()
+            young = code == -signal.SIGTERM and b"waits for work" not in self.log.read_bytes()[self.began_at :]
             assert code == 0 or young, f"{self.name} ended with {code}"
         eventually(lambda: not self.running(), f"nothing runs on {self.name}")
 

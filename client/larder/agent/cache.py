@@ -71,16 +71,15 @@ class Cache:
     def get(
         self,
         key: str,
-        make: Callable[[Path, int], dict[str, Any]],
+        make: Callable[[Path], dict[str, Any]],
         *,
         cancelled: Cancelled = never,
         waits: Callable[[], None] = lambda: None,
     ) -> Entry:
-        """The entry, made by `make(folder, descriptor)` if it is not there; what that answers is kept with it.
+        """The entry, made by `make(folder)` if it is not there; what that answers is kept with it.
 
-        `make` fills an empty folder, which is renamed when it is complete. A process that it starts may inherit
-        `descriptor`, the lock: while such a process still lives, nobody else begins. `waits` is called once when
-        somebody else is making it.
+        `make` fills an empty folder, which is renamed when it is complete. `waits` is called once when somebody else
+        is making it.
         """
         waiting = False
         while True:
@@ -92,7 +91,7 @@ class Cache:
             try:
                 # Who uses an entry holds the lock as well, so a refusal may also mean that by now there is one.
                 if _lock(descriptor, fcntl.LOCK_EX) and not (self.root / key / READY).is_file():
-                    self._make(key, descriptor, make)
+                    self._make(key, make)
                     made = True
                     # Changing the lock to a shared one may let a remover in between: then all begins anew.
                     if _lock(descriptor, fcntl.LOCK_SH):
@@ -142,7 +141,7 @@ class Cache:
             finally:
                 os.close(descriptor)
 
-    def _make(self, key: str, descriptor: int, make: Callable[[Path, int], dict[str, Any]]) -> None:
+    def _make(self, key: str, make: Callable[[Path], dict[str, Any]]) -> None:
         making = self.root / _MAKING
         making.mkdir(parents=True, exist_ok=True)
         # We hold the lock, so whatever lies there under this key is what a killed maker has left.
@@ -153,7 +152,7 @@ class Cache:
         draft = making / f"{key}.{os.getpid()}"
         draft.mkdir()
         try:
-            about = make(draft, descriptor)
+            about = make(draft)
             document = json.dumps({"about": about, "size": _size(draft)})
             (draft / READY).write_text(document, encoding="utf-8")
             os.rename(draft, self.root / key)

@@ -9,7 +9,6 @@ import platform
 import re
 import selectors
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +22,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from larder.agent.cache import Cache, Cancelled, Entry, Interrupted, never
+from larder.agent.executors import Order
+from larder.agent.executors.process import ProcessExecutor
 from larder.capture import packages as recording
 from larder.capture.git import without_credentials_anywhere
 
@@ -157,6 +158,7 @@ class Environments:
         self._known: dict[str, tuple[list[tuple[str, int]], _Interpreter]] = {}
         self._bases: dict[str, _Interpreter] = {}
         self._lock = threading.Lock()
+        self._executor = ProcessExecutor()
 
     def get(self, spec: Spec, *, say: Say = lambda _: None, cancelled: Cancelled = never) -> Python:
         """An interpreter as `spec` asks; builds its environment when nobody has before, telling `say` what takes time.
@@ -179,7 +181,7 @@ class Environments:
         key = _digest("environment 1", plan.lock, plan.base.version, plan.base.executable, sysconfig.get_platform())
         entry = self._cache.get(
             key,
-            lambda folder, descriptor: self._build(folder, descriptor, plan, say, cancelled),
+            lambda folder: self._build(folder, plan, say, cancelled),
             cancelled=cancelled,
             waits=lambda: say("waits for another run, for which the same environment is being built"),
         )
@@ -381,7 +383,7 @@ class Environments:
 
     # -- building
 
-    def _build(self, folder: Path, descriptor: int, plan: _Plan, say: Say, cancelled: Cancelled) -> dict[str, Any]:
+    def _build(self, folder: Path, plan: _Plan, say: Say, cancelled: Cancelled) -> dict[str, Any]:
         began = time.monotonic()
         lines = plan.lock.splitlines()
         say(f"building an environment: Python {plan.base.version}, {len(lines)} packages")
@@ -389,7 +391,7 @@ class Environments:
         lock.write_text(plan.lock, encoding="utf-8")
 
         def uv(*arguments: str) -> None:
-            self._uv(arguments, descriptor=descriptor, say=say, cancelled=cancelled)
+            self._uv(arguments, say=say, cancelled=cancelled)
 
         try:
             uv("venv", "--quiet", "--no-project", "--relocatable", "--python", plan.base.executable, str(venv))
@@ -428,27 +430,24 @@ class Environments:
         self,
         arguments: Sequence[str],
         *,
-        descriptor: int | None = None,
         say: Say = lambda _: None,
         cancelled: Cancelled = never,
     ) -> str:
         """The output of uv; its own words, without credentials, go to `say` and into the refusal."""
         if not self.settings.uv:
             raise Unbuildable("uv is not installed here; `pip install 'larder[agent]'` brings it")
-        # In a group of its own, so that what it starts ends with it. It inherits the lock: while it lives, also without
-        # us, nobody else builds the same.
-        process = subprocess.Popen(
-            [self.settings.uv, "--color", "never", "--no-progress", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.root,
-            env={**self.settings.variables, "UV_NO_PROGRESS": "1"},
-            start_new_session=True,
-            pass_fds=() if descriptor is None else (descriptor,),
+        # As a run is executed: all that uv starts is kept together, and ends with it and with this agent.
+        execution = self._executor.start(
+            Order(
+                run="environment",
+                command=[self.settings.uv, "--color", "never", "--no-progress", *arguments],
+                folder=self.root,
+                work=self.root,
+                journals=self.root,
+                env={**self.settings.variables, "UV_NO_PROGRESS": "1"},
+            )
         )
-        assert process.stdout is not None and process.stderr is not None
-        heard = {process.stdout.fileno(): b"", process.stderr.fileno(): b""}
+        heard = {execution.stdout: b"", execution.stderr: b""}
         told = 0
         deadline = time.monotonic() + TIMEOUT
         try:
@@ -465,19 +464,19 @@ class Environments:
                         heard[ready.fd] += data
                         if not data:
                             selector.unregister(ready.fd)
-                    *lines, _ = heard[process.stderr.fileno()].decode(errors="replace").split("\n")
+                    *lines, _ = heard[execution.stderr].decode(errors="replace").split("\n")
                     for line in lines[told:]:
                         if line.strip() and not line.startswith((" +", " -", " ~", "Using Python")):
                             say(self._redacted(line.strip()))
                     told = len(lines)
-            code = process.wait()
+        except BaseException:
+            execution.stop(force=True)
+            raise
         finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            process.stdout.close()
-            process.stderr.close()
+            ended = execution.wait()
+            os.close(execution.stdout)
+            os.close(execution.stderr)
+        code = ended.code if ended is not None else 1
         output, words = (text.decode(errors="replace") for text in heard.values())
         if code:
             raise Unbuildable(_sentence(self._redacted(words)) or f"uv ended with status {code}")

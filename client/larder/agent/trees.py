@@ -59,7 +59,7 @@ class Trees:
         """
         key = f"{fact['tree']}.{str(fact.get('commit') or '')[:16]}".rstrip(".")
 
-        def make(draft: Path, _: int) -> dict[str, Any]:
+        def make(draft: Path) -> dict[str, Any]:
             restore(draft / _TREE)
             return _listed(draft / _TREE)
 

@@ -156,7 +156,7 @@ def prepare(
         readable=tuple(readable),
         image=image,
         limits=Limits(cpus=run.needs.cpus, memory=run.needs.memory, seconds=run.needs.seconds, gpus=tuple(gpus or ())),
-        imports=tuple(str(name) for name in run.facts.get("imports") or ()),
+        imports=_imports(run.facts.get("imports")),
         cold=settings.cold,
     )
 
@@ -187,6 +187,13 @@ def release(order: Order, settings: Settings) -> None:
     held = settings._held.pop(order.work, None)
     if held is not None:
         _close(held.copy, held.python)
+
+
+def _imports(fact: Any) -> tuple[str, ...]:
+    """The modules that the last execution has imported, those within packages in the order of their import."""
+    if not isinstance(fact, Mapping):
+        return ()
+    return tuple(str(name) for kind in ("modules", "submodules") for name in fact.get(kind) or ())
 
 
 def unrepeatable(recorded: Mapping[str, Any]) -> str:

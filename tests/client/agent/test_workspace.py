@@ -146,7 +146,7 @@ def test_a_built_environment_has_the_recorded_packages_the_sdk_and_nothing_of_th
         "except ImportError:\n    print(json.dumps([dough.VERSION, larder.__version__]))\n"
     )
     packages = {"python": sys.version.split()[0], "dough": "1.0", "larder": "0.1.0"}
-    facts = {"packages": packages, "environment": {"from": "recorded"}, "imports": ["dough"]}
+    facts = {"packages": packages, "environment": {"from": "recorded"}, "imports": {"modules": ["dough"], "submodules": []}}
     run = recorded(server, repository, tmp_path, facts=facts)
     said: list[str] = []
     noted: dict[str, Any] = {}
@@ -262,3 +262,10 @@ def test_a_damaged_artifact_is_noticed_before_anything_starts(server, settings, 
     with pytest.raises(Exception, match="damaged"):
         prepare(run, server, settings)
     assert not (settings.home / "work" / run.id / "1").exists()
+
+
+def test_what_the_last_execution_imported_goes_along(server, settings, repository, tmp_path):
+    fact = {"modules": ["numpy", "sklearn"], "submodules": ["numpy.linalg", "sklearn.tree"]}
+    run = recorded(server, repository, tmp_path, facts={"imports": fact})
+    assert prepare(run, server, settings).imports == ("numpy", "sklearn", "numpy.linalg", "sklearn.tree")
+    assert prepare(recorded(server, repository, tmp_path, facts={}), server, settings).imports == ()
