@@ -23,6 +23,7 @@ from larder.capture.console import Lines
 from larder.contract.runs import Param, RunStatus
 from larder.journal import format, reader
 from larder.ranks import Group
+from larder.recording.place import WRAPPER
 
 HOOK = Path(__file__).parent / "hook"
 """The folder that, first on a Python child's path, lets capture begin without a line in the script."""
@@ -353,6 +354,7 @@ def main(
         notes=notes,
         capture=dict.fromkeys(capture.TRAINING, False),
     )
+    run.wraps = True
     found = arguments(argv)
     argv = fact["argv"]
     run.record_fact("command", fact)
@@ -409,6 +411,7 @@ def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment["LARDER_HOOK"] = "1"
     environment["LARDER_CONSOLE"] = "off"
+    environment[WRAPPER] = str(os.getpid())
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOOK), environment.get("PYTHONPATH", "")]))
     # Through a pipe Python would hold its lines back until there are many.
     environment.setdefault("PYTHONUNBUFFERED", "1")

@@ -112,6 +112,13 @@ def test_a_script_that_records_its_own_arguments_is_believed(run, tmp_path):
     assert Recorded().params == {"rate": 0.5, "depth": 4} and "arguments" not in Recorded().facts["command"]
 
 
+def test_what_the_script_imports_is_told_and_not_what_we_import(run, tmp_path):
+    (tmp_path / "train.py").write_text("import iniconfig, larder\nlarder.init()\n")
+    assert run(sys.executable, "train.py").returncode == 0
+    (told,) = [record[3] for record in Recorded().of(format.FACT) if record[2] == "imports"]
+    assert "iniconfig" in told["modules"] and "click" not in told["modules"]
+
+
 def test_a_script_with_init_joins_the_same_run(run, tmp_path):
     (tmp_path / "train.py").write_text(
         "import larder\nrun = larder.init(params={'lr': 0.1})\nrun.log({'loss': 1.0})\nprint(run.id)\n"

@@ -147,7 +147,7 @@ def test_every_folder_of_code_is_a_package_with_its_sentence():
     assert not without
 
 
-SCRIPTS = {"hook", "demo_scripts", "data"}
+SCRIPTS = {"hook", "nursery", "demo_scripts", "data"}
 """Folders whose files are started or put on a path, and not imported as a part of a package."""
 
 

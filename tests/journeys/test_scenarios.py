@@ -402,7 +402,7 @@ for step in range(60000):
 print("trained", run.lost_records)
 """
     done = python(desk, code, LARDER_HOME=str(small), LARDER_MODE="offline")
-    assert done.returncode == 0 and done.stderr.count("records are being lost") == 1
+    assert done.returncode == 0 and done.stderr.count("records wait in memory") == 1
     lost = int(done.stdout.split()[1])
     assert 0 < lost < 60000 and "were lost" in done.stderr
     synced = command("sync", LARDER_HOME=str(small))

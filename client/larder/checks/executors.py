@@ -459,7 +459,8 @@ time.sleep(600)  # main
 
 def _marked(order: Order) -> list[int]:
     """Processes that were started with the mark of an order: its folder stands in their environment."""
-    return [pid for pid, mark in _environments() if str(order.work).encode() in mark]
+    # A warm parent was started with the variables of an order, but is none of its processes; its folder tells it.
+    return [pid for pid, mark in _environments() if str(order.work).encode() in mark and b"/larder-warm-" not in mark]
 
 
 def _environments() -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,9 @@ MODES = ("online", "offline", "disabled")
 SCRIPT = "LARDER_SCRIPT"
 """Environment: the process that an agent has started, as its children are told."""
 
+WRAPPER = "LARDER_WRAPPER"
+"""Environment: the process of `larder run`, as what it starts is told."""
+
 STARTED = "LARDER_STARTED"
 """Environment: the rank that a launcher has started again has said so, and what comes after it is a part of its work."""
 
@@ -43,6 +46,8 @@ class Place:
         self.supervised = os.environ.get("LARDER_AGENT") == "1" and role != "main"
         # Its launcher has started it again within the attempt, after some rank was lost.
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0) > 0 and STARTED not in os.environ
+        # It is what `larder run` has started, not a child of that.
+        self.wrapped = os.environ.get(WRAPPER) == str(os.getppid())
         # It is what the agent has started, not a child of that.
         self.script = self.supervised and os.environ.get(SCRIPT, "") in ("", str(os.getpid()))
 

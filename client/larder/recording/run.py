@@ -93,6 +93,8 @@ class Run:
         self.rank = place.rank
         self.url = f"{url}/runs/{place.id}"
         self.overrides: dict[str, Param] = {}
+        self.wraps = False
+        """Whether this process only starts the script, as `larder run` does."""
         self.folder = folder
         self._place = place
         self._mode = place.mode
@@ -600,7 +602,8 @@ class Run:
 
     def _tell_imports(self) -> None:
         """What an agent may import in advance the next time that this is executed."""
-        if (self.role == "main" or self._place.script) and os.getpid() == self._pid and not self.rank:
+        is_script = (self.role == "main" and not self.wraps) or self._place.script or self._place.wrapped
+        if is_script and os.getpid() == self._pid and not self.rank:
             imported = facts.imports(sys.modules)
             if imported["modules"]:
                 self._say(format.FACT, "imports", imported)

@@ -146,7 +146,11 @@ def test_a_built_environment_has_the_recorded_packages_the_sdk_and_nothing_of_th
         "except ImportError:\n    print(json.dumps([dough.VERSION, larder.__version__]))\n"
     )
     packages = {"python": sys.version.split()[0], "dough": "1.0", "larder": "0.1.0"}
-    facts = {"packages": packages, "environment": {"from": "recorded"}, "imports": {"modules": ["dough"], "submodules": []}}
+    facts = {
+        "packages": packages,
+        "environment": {"from": "recorded"},
+        "imports": {"modules": ["dough"], "submodules": []},
+    }
     run = recorded(server, repository, tmp_path, facts=facts)
     said: list[str] = []
     noted: dict[str, Any] = {}
