@@ -24,6 +24,10 @@ SUBJECTS = {
     "search": "finding among 100,000 runs",
     "chart": "10 million points in a chart",
     "start": "imports, init, finish, larder up",
+    "starts": "from a queue to the first line of a script",
+    "queue": "a thousand runs that do nothing",
+    "agents": "two thousand agents that wait",
+    "environment": "an environment that nobody has built before",
 }
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 

@@ -88,6 +88,16 @@ class Mlflow:
         return str(run["run"]["info"]["run_id"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """A running `larder agent start`."""
+
+    pid: int
+    home: Path
+    log: Path
+    queue: str
+
+
 @dataclass
 class Bench:
     """One run of the measurements; leaving it ends every process and removes every file that it made."""
@@ -192,6 +202,31 @@ class Bench:
             _end(process)
 
     @contextmanager
+    def agent(self, server: Server, *options: str, queue: str = "bench", home: Path | None = None) -> Iterator[Agent]:
+        """A real `larder agent start` in a process of its own, which waits for work."""
+        home = home or self.new_folder("agent")
+        log = home.parent / f"{home.name}.log"
+        command = [sys.executable, "-m", "larder.cli", "agent", "start", "--queue", queue, "--grace", "1", *options]
+        with log.open("ab") as said:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **server.environment(home)},
+                cwd=self.folder,
+            )
+        try:
+            until = time.monotonic() + 30.0
+            while b"waits for work" not in log.read_bytes():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise Failed(f"the agent did not begin: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
+                time.sleep(0.02)
+            yield Agent(pid=process.pid, home=home, log=log, queue=queue)
+        finally:
+            _end(process)
+
+    @contextmanager
     def mlflow(self) -> Iterator[Mlflow]:
         """A real `mlflow server`: SQLite, one worker, without the workers of its job queue, which nothing here uses."""
         if not self.peers:
@@ -277,6 +312,12 @@ def cpu_seconds(pid: int) -> float:
             times = one.cpu_times()
             total += times.user + times.system
     return total
+
+
+def own_cpu_seconds(pid: int) -> float:
+    """Processor time of a process without its children."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def free_port() -> int:

@@ -40,7 +40,7 @@ JSON, MSGPACK = "application/json", "application/msgpack"
 UNKNOWN = "01a0f000-0000-7000-8000-000000000000"
 SHAPE = {"code", "message", "hint", "field", "position"}
 ENDPOINTS = [route.endpoint for route in ROUTES]
-WITH_ID = [endpoint for endpoint in ENDPOINTS if re.search("{(run_id|job_id|token_id)}", endpoint.path)]
+WITH_ID = [endpoint for endpoint in ENDPOINTS if re.search("{(run_id|job_id|token_id|agent|user)}", endpoint.path)]
 
 
 @dataclass(frozen=True)
@@ -471,6 +471,7 @@ BODIES: dict[Endpoint[Any, Any], Any] = {
     runs.FINISH: {"status": "failed"}, runs.APPEND: STRETCH, runs.LOG_METRICS: {"metrics": [{"name": "m", "values": [1]}]},
     runs.READ_METRIC: {"name": "m"}, runs.CHART_METRIC: {"name": "m"}, runs.READ_FILE: {"name": "model"},
     queues.RENEW: {"fence": 1}, queues.COMPLETE: {"fence": 1}, queues.GIVE_BACK: {"fence": 1},
+    tenants.CHANGE_USER: {"team": "mine"},
 }  # fmt: skip
 """A good body for each endpoint that takes an id and needs one."""
 
@@ -501,7 +502,7 @@ def foreign(server: Server) -> Foreign:
     queued = [server.draft(token=token, project="vault") for _ in range(2)]
     for run_id in queued:
         server.call(runs.ENQUEUE, {"queue": "vault"}, token=token, run_id=run_id).done()
-    order = {"queues": ["vault"], "agent": "a"}
+    order = {"queues": ["vault"], "agent": "the-vaults-own"}
     assert server.call(queues.LEASE, order, token=token).done()["job"]["fence"] == 1
     jobs = [job["id"] for job in server.call(queues.SHOW, token=token, queue="vault").done()["jobs"]]
     return Foreign(token, [done, *queued], jobs, token.split(".")[1], hash)
@@ -514,7 +515,10 @@ def everything(server: Server, foreign: Foreign) -> list[Any]:
         [ask(runs.GET, run_id=run_id).done() for run_id in foreign.runs],
         [ask(endpoint, run_id=foreign.runs[0]).done() for endpoint in (runs.LIST_METRICS, runs.READ_CONSOLE, runs.LIST_ARTIFACTS)],
         ask(queues.SHOW, queue="vault").done(),
-        ask(tenants.LIST_TOKENS).done(),
+        # `last_used` follows what we ask here, some seconds later
+        [{**token, "last_used": None} for token in ask(tenants.LIST_TOKENS).done()["tokens"]],
+        ask(tenants.LIST_USERS).done(),
+        ask(queues.AGENTS).done(),
         ask(projects.LIST).done(),
         ask(events.LIST, {"limit": 1000}).done(),
         ask(runs.READ_FILE, {"name": "model"}, run_id=foreign.runs[0]).body.decode(),
@@ -523,11 +527,11 @@ def everything(server: Server, foreign: Foreign) -> list[Any]:
 
 @pytest.mark.parametrize("endpoint", WITH_ID, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_another_tenants_id_is_an_unknown_id(server, foreign, endpoint):
-    ((name, theirs),) = [
-        (name, ids)
-        for name, ids in {"run_id": foreign.runs, "job_id": foreign.jobs, "token_id": [foreign.token_id]}.items()
-        if f"{{{name}}}" in endpoint.path
-    ]
+    arguments = {
+        "run_id": foreign.runs, "job_id": foreign.jobs, "token_id": [foreign.token_id],
+        "agent": ["the-vaults-own"], "user": ["bob"],
+    }  # fmt: skip
+    ((name, theirs),) = [(name, ids) for name, ids in arguments.items() if f"{{{name}}}" in endpoint.path]
     before = everything(server, foreign)
     unknown = server.call(endpoint, BODIES.get(endpoint), **{name: UNKNOWN})
     expected = unknown.refused(404)
@@ -540,7 +544,9 @@ def test_another_tenants_id_is_an_unknown_id(server, foreign, endpoint):
 
 def test_every_address_with_an_argument_is_looked_at():
     arguments = {name for endpoint in ENDPOINTS for name in re.findall(r"{(\w+)}", endpoint.path)}
-    assert arguments == {"run_id", "job_id", "token_id", "queue", "hash"}, "the test above does not know this one"
+    assert arguments == {"run_id", "job_id", "token_id", "agent", "user", "queue", "hash"}, (
+        "the test above does not know this one"
+    )
 
 
 def test_nothing_of_another_tenant_is_seen_or_used(server, foreign):
