@@ -490,6 +490,7 @@ class Foreign:
 @pytest.fixture(scope="module")
 def foreign(server: Server) -> Foreign:
     token = server.issue("globex")
+    server.call(tenants.ISSUE_TOKEN, {"user": "keeper-of-the-vault"}, token=token).done()
     hash = server.put(b"the secret recipe", token=token)
     done = server.draft(token=token, project="vault", name="classified", tags=["hush"], params={"hidden": 42})
     file = {"path": "recipe.txt", "hash": hash, "size": 17}
@@ -529,7 +530,7 @@ def everything(server: Server, foreign: Foreign) -> list[Any]:
 def test_another_tenants_id_is_an_unknown_id(server, foreign, endpoint):
     arguments = {
         "run_id": foreign.runs, "job_id": foreign.jobs, "token_id": [foreign.token_id],
-        "agent": ["the-vaults-own"], "user": ["bob"],
+        "agent": ["the-vaults-own"], "user": ["keeper-of-the-vault"],
     }  # fmt: skip
     ((name, theirs),) = [(name, ids) for name, ids in arguments.items() if f"{{{name}}}" in endpoint.path]
     before = everything(server, foreign)
