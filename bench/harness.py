@@ -184,15 +184,7 @@ class Bench:
             command += ["--database", database]
         log = home.parent / f"{home.name}.log"
         began = time.perf_counter()
-        with log.open("ab") as errors:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                env={**os.environ, "LARDER_HOME": str(home.parent / f"{home.name}-client")},
-                cwd=self.folder,
-            )
+        process = self._started(command, log, {"LARDER_HOME": str(home.parent / f"{home.name}-client")})
         url = f"http://127.0.0.1:{command[command.index('--port') + 1]}"
         try:
             seconds = _answered(f"{url}/healthz", process, began=began, patience=30.0, log=log, pause=0.005)
@@ -201,21 +193,25 @@ class Bench:
         finally:
             _end(process)
 
+    def _started(self, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        """A process of ours, with these variables on top, that says everything into a log."""
+        with log.open("ab") as said:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **variables},
+                cwd=self.folder,
+            )
+
     @contextmanager
     def agent(self, server: Server, *options: str, queue: str = "bench", home: Path | None = None) -> Iterator[Agent]:
         """A real `larder agent start` in a process of its own, which waits for work."""
         home = home or self.new_folder("agent")
         log = home.parent / f"{home.name}.log"
         command = [sys.executable, "-m", "larder.cli", "agent", "start", "--queue", queue, "--grace", "1", *options]
-        with log.open("ab") as said:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                env={**os.environ, **server.environment(home)},
-                cwd=self.folder,
-            )
+        process = self._started(command, log, server.environment(home))
         try:
             until = time.monotonic() + 30.0
             while b"waits for work" not in log.read_bytes():

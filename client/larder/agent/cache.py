@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from larder.journal.shipper import write_json
+
 READY = "ready.json"
 """The file of an entry that is written last: what its maker has to say of it, and its size."""
 
@@ -122,9 +124,7 @@ class Cache:
 
     def measure(self, entry: Entry) -> None:
         """Take the size of an entry anew, after something was added to it."""
-        draft = entry.folder / f"{READY}.{os.getpid()}"
-        draft.write_text(json.dumps({"about": entry.about, "size": _size(entry.folder)}), encoding="utf-8")
-        os.replace(draft, entry.folder / READY)
+        write_json(entry.folder / READY, {"about": entry.about, "size": _size(entry.folder)})
 
     def sweep(self) -> None:
         """Remove the entries that were used the longest ago until the rest is within the limit."""

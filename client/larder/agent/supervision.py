@@ -2,7 +2,6 @@
 
 import codecs
 import contextlib
-import json
 import os
 import re
 import selectors
@@ -135,9 +134,7 @@ class Supervision:
             "role": "agent",
             "pid": os.getpid(),
         }
-        draft = self.folder / f"run.json.{os.getpid()}"
-        draft.write_text(json.dumps(self._info), encoding="utf-8")
-        os.replace(draft, self.folder / "run.json")
+        shipping.write_json(self.folder / "run.json", self._info)
         opening = {
             "project": run.project,
             "name": run.name,

@@ -338,7 +338,7 @@ class Shipper:
         if not packed.records:
             return not packed.held and self._mend(journal, data, offset)
         if self._sources != before:
-            _write_json(self.folder / "sources.json", self._sources)
+            write_json(self.folder / "sources.json", self._sources)
         artifacts = self._upload(packed.batch.artifacts)
         batch = dataclasses.replace(packed.batch, artifacts=artifacts)
         try:
@@ -632,7 +632,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Replace a file by a document, at once: who reads meanwhile finds the old one or the new one."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(document), encoding="utf-8")
     os.replace(draft, path)

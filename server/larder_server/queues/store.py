@@ -78,35 +78,18 @@ def insert(context: Context, job: Job, *, rank: int) -> None:
     )  # fmt: skip
 
 
-def by_id(context: Context, id: str) -> Job | None:
-    """A job, kept as it is until the end of the transaction."""
-    row = context.db.one(
-        f"select {_COLUMNS} from jobs where tenant = :tenant and id = :id{context.db.for_update}", id=id
-    )
+def by_id(context: Context, id: str, *, lock: bool = True) -> Job | None:
+    """A job; with `lock` it is kept as it is until the end of the transaction, without it is for a view."""
+    end = context.db.for_update if lock else ""
+    row = context.db.one(f"select {_COLUMNS} from jobs where tenant = :tenant and id = :id{end}", id=id)
     return None if row is None else _job(row)
 
 
-def by_subject(context: Context, *, kind: str, subject: str) -> Job | None:
-    """The job of a subject, kept as it is until the end of the transaction."""
+def by_subject(context: Context, *, kind: str, subject: str, lock: bool = True) -> Job | None:
+    """The job of a subject; `lock` as for `by_id`."""
+    end = context.db.for_update if lock else ""
     row = context.db.one(
-        f"select {_COLUMNS} from jobs where tenant = :tenant and kind = :kind and subject = :subject"
-        f"{context.db.for_update}",
-        kind=kind,
-        subject=subject,
-    )
-    return None if row is None else _job(row)
-
-
-def seen_by_id(context: Context, id: str) -> Job | None:
-    """A job, for a view."""
-    row = context.db.one(f"select {_COLUMNS} from jobs where tenant = :tenant and id = :id", id=id)
-    return None if row is None else _job(row)
-
-
-def seen_by_subject(context: Context, *, kind: str, subject: str) -> Job | None:
-    """The job of a subject, for a view."""
-    row = context.db.one(
-        f"select {_COLUMNS} from jobs where tenant = :tenant and kind = :kind and subject = :subject",
+        f"select {_COLUMNS} from jobs where tenant = :tenant and kind = :kind and subject = :subject{end}",
         kind=kind,
         subject=subject,
     )

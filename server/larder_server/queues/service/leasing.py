@@ -114,7 +114,7 @@ def expire(context: Context) -> int:
 
 def holder(context: Context, *, kind: str, subject: str, fence: int) -> Job | None:
     """For a view: the job of a subject while the lease with this fence lives."""
-    job = store.seen_by_subject(context, kind=kind, subject=subject)
+    job = store.by_subject(context, kind=kind, subject=subject, lock=False)
     return job if job is not None and job.state == "leased" and job.fence == fence else None
 
 

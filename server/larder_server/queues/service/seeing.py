@@ -63,7 +63,7 @@ def show(context: Context, _: Nothing, queue: str) -> Jobs:
 
 def of_job(context: Context, _: Nothing, job_id: str) -> Why:
     """Why a job waits. NotFound."""
-    job = store.seen_by_id(context, job_id) if is_id(job_id) else None
+    job = store.by_id(context, job_id, lock=False) if is_id(job_id) else None
     if job is None:
         raise NotFound(f"there is no job {job_id[:100]}: it ended, or it never was")
     return _why(context, job)
@@ -71,7 +71,7 @@ def of_job(context: Context, _: Nothing, job_id: str) -> Why:
 
 def why(context: Context, kind: str, subject: str) -> Why:
     """Why the job of a subject waits. NotFound when it has none."""
-    job = store.seen_by_subject(context, kind=kind, subject=subject)
+    job = store.by_subject(context, kind=kind, subject=subject, lock=False)
     if job is None:
         raise NotFound(f"{kind} {subject[:100]} is in no queue")
     return _why(context, job)
