@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from larder.journal import format, reader
+from larder.journal import format, reader, spool
 from larder.journal import writer as journal_writer
 from larder.journal.writer import Writer
 
@@ -112,6 +112,42 @@ def test_what_waits_is_written_at_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     room[0] = True
     writer.close()
     assert (points(writer.path), writer.lost) == (list(range(5)), 0)
+
+
+def test_the_end_waits_a_while_for_room_and_gives_up_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tmp_path, OPENING)
+    pack = format.points(("a",))
+    real, room = os.write, threading.Event()
+
+    def write(file: int, data: bytes) -> int:
+        if not room.is_set():
+            raise OSError(28, "No space left on device")
+        return real(file, data)
+
+    monkeypatch.setattr(journal_writer, "_write", write)
+    assert not writer.append(pack(1, 0, (1.0,)))
+    assert not writer.settle(0.0) and writer.lost == 1
+    threading.Timer(0.2, room.set).start()
+    assert writer.settle(30.0) and room.is_set()
+    writer.close()
+    assert (points(writer.path), writer.lost) == ([0], 0)
+
+
+def test_an_artifact_waits_a_while_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tries = spool._store, []
+
+    def store(folder: Path, source: "Path | bytes") -> tuple[str, int]:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(28, "No space left on device")
+        return real(folder, source)
+
+    monkeypatch.setattr(spool, "_store", store)
+    assert spool.store(tmp_path, b"hello")[1] == 5 and len(tries) == 3
+    monkeypatch.setattr(spool, "PATIENCE", 0.0)
+    tries.clear()
+    with pytest.raises(OSError, match="No space left"):
+        spool.store(tmp_path, b"hello")
 
 
 def test_more_than_memory_is_given_is_lost_and_counted_and_leaves_no_torn_one(tmp_path: Path) -> None:

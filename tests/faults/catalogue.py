@@ -94,7 +94,7 @@ def server_killed(stage: Stage, random: Random) -> None:
     stage.server.start()
     run = stage.check(run, steps=150)
     assert run.attempt == 1, f"the server was away for {away:.1f} s and the script had to begin again"
-    stage.check_smooth(run, attempt=1)
+    stage.check_smooth(run)
 
 
 @fault(own_server=True)
@@ -129,8 +129,7 @@ def network_cut(stage: Stage, random: Random) -> None:
     wire.mend(reset=random.random() < 0.5)
     stage.note("the network is back")
     run = stage.check(run, steps=steps)
-    for attempt in stage.attempts(run):
-        stage.check_smooth(run, attempt=attempt)
+    stage.check_smooth(run)
 
 
 @fault(own_server=True, host="0.0.0.0")
@@ -150,7 +149,7 @@ def network_namespaces(stage: Stage, random: Random) -> None:
     stage.note("the link is up again")
     run = stage.check(run, steps=200)
     assert run.attempt >= 2, "the second agent never took over"
-    stage.check_smooth(run, attempt=1)
+    stage.check_smooth(run)
 
 
 @fault()
@@ -245,8 +244,7 @@ def database_restarted(stage: Stage, random: Random) -> None:
     else:
         restart_postgres(stage, random)
     run = stage.check(run, steps=150)
-    for attempt in stage.attempts(run):
-        stage.check_smooth(run, attempt=attempt)
+    stage.check_smooth(run)
 
 
 def lock_sqlite(stage: Stage, seconds: float) -> threading.Thread:
@@ -308,7 +306,7 @@ def disk_full(stage: Stage, random: Random) -> None:
     stage.note("the disk has room again")
     run = stage.check(run, steps=150)
     assert run.attempt == 1 and run.record.lost_records == 0, (run.attempt, run.record.lost_records)
-    stage.check_smooth(run, attempt=1)
+    stage.check_smooth(run)
 
 
 @fault()

@@ -399,9 +399,9 @@ class Stage:
             seconds=15,
         )
 
-    def check_smooth(self, run: "sdk.RecordedRun", *, attempt: int, stall: float = 1.0) -> None:
-        """The script has not noticed: no `run.log` took long."""
-        slowest = self.attempts(run)[attempt].slowest
+    def check_smooth(self, run: "sdk.RecordedRun", *, stall: float = 1.0) -> None:
+        """The script has not noticed, in whichever attempt: no `run.log` took long."""
+        slowest = max((attempt.slowest for attempt in self.attempts(run).values()), default=0.0)
         self.note(f"the slowest run.log took {slowest * 1000:.1f} ms")
         assert slowest < stall, f"run.log took {slowest:.2f} s"
 

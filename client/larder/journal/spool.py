@@ -3,19 +3,37 @@
 A copy is made before the call returns: what the user does to the file afterwards does not matter.
 """
 
+import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from larder import guard
 from larder.contract import ids
 
 FOLDER = "files"
 
+PATIENCE = 30.0
+"""Seconds for which one artifact waits for room on the disk; it may be too big to wait in memory as a record does."""
+
 
 def store(folder: Path, source: "Path | bytes") -> tuple[str, int]:
-    """Puts a file or bytes into the spool of a run's folder; answers hash and size."""
+    """Puts a file or bytes into the spool of a run's folder; answers hash and size. Waits a while on a full disk."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _store(folder, source)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() >= until:
+                raise
+            guard.warn("an artifact", f"waits up to {PATIENCE:.0f} s for room on the disk, {folder}")
+            time.sleep(0.05)
+
+
+def _store(folder: Path, source: "Path | bytes") -> tuple[str, int]:
     from blake3 import blake3  # only who keeps an artifact pays for it
 
     spool = folder / FOLDER

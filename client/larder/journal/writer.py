@@ -25,6 +25,9 @@ _write = os.write
 MOST_WAITING = 16 << 20
 """Bytes that are kept in memory at most while the disk is full."""
 
+PATIENCE = 30.0
+"""Seconds for which the end of a process waits for room on the disk: what waits in memory is gone with the process."""
+
 
 class Writer:
     """Appends records to a journal of its own in the folder of a run."""
@@ -95,6 +98,16 @@ class Writer:
             finally:
                 self._flushing = False
             return True
+
+    def settle(self, patience: float = PATIENCE) -> bool:
+        """As `flush`, but tries again for a while: the last chance of what waits in memory."""
+        until = time.monotonic() + patience
+        while not self.flush():
+            if self.closed or time.monotonic() >= until:
+                return False
+            guard.warn("the end", f"waits up to {patience:.0f} s for room on the disk, {self.path}")
+            time.sleep(0.05)
+        return True
 
     @property
     def size(self) -> int:

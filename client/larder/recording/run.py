@@ -550,9 +550,11 @@ class Run:
             if self._place.script and os.getpid() == self._pid and not self.rank:
                 # The agent ends the run; what the script says of its own end is for it to know.
                 self._say(format.FACT, "exit", {"status": status, "exit_status": exit_status, "reason": reason})
+            if not writer.settle():
+                _tell_lost(self.lost_records, self.name, writer.path)
             writer.close()
             return
-        writer.flush()
+        writer.settle()
         lost = self.lost_records
         ending = {
             "status": status,
@@ -567,7 +569,7 @@ class Run:
         size = writer.size
         writer.close()
         if lost:
-            guard.say(f"{lost} records of {self.name} were lost: they could not be written to {writer.path}")
+            _tell_lost(lost, self.name, writer.path)
         from larder.recording import wait
 
         if self._mode == "offline":
@@ -700,6 +702,10 @@ class _Unopened:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def _tell_lost(lost: int, name: str, journal: Path) -> None:
+    guard.say(f"{lost} records of {name} were lost: they could not be written to {journal}")
 
 
 def _arrived(run: str, project: str, name: str) -> Run:
