@@ -18,17 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from larder import supervise
-from larder.agent.executors import Order, keeper
-from larder.agent.executors.process import ProcessExecution, ProcessExecutor, gpus
+from larder.agent.executors import Order, keeper, limits
+from larder.agent.executors.process import ProcessExecution, ProcessExecutor, Standby, gpus
 
 MOST = 4
 """Parents that are kept."""
+
+AHEAD = 1
+"""Processes that wait for their order, in all; of each parent one at most."""
 
 IDLE = 600.0
 """Seconds after which a parent that nobody asked is ended."""
 
 SHARE = 0.1
 """Of the machine's memory, what all parents together may hold."""
+
+SHORT = 0.05
+"""Of the machine's memory: with less than this available, no process waits for its order."""
 
 PATIENCE = 120.0
 """Seconds that the imports of a parent may take."""
@@ -44,6 +50,9 @@ _OF_A_RUN = frozenset(
 
 _NEVER = ("PYTHONINSPECT", "PYTHONPROFILEIMPORTTIME", "PYTHONDUMPREFS", "PYTHONVERBOSE", "PYTHONHOME")
 _TRIES = 4
+_MEMORY_PAUSE = 10.0
+_BEHIND = 0.005
+_KEEPERS = 2
 _FORGOTTEN = 1000
 
 
@@ -64,20 +73,24 @@ class WarmExecutor(ProcessExecutor):
     """A process executor that forks scripts from warm parents. Safe to use from several threads.
 
     The first order of a kind starts cold, and a parent for the next is made in the background. `stable` are folders
-    whose files nobody changes, such as built environments. `say` hears why runs start cold that might not.
+    whose files nobody changes, such as built environments. `ahead` processes may wait for their order, already forked
+    and in control groups of their own. `say` hears why runs start cold that might not.
     """
 
     def __init__(
         self,
         *,
         most: int = MOST,
+        ahead: int = AHEAD,
         idle: float = IDLE,
         memory: int = 0,
         stable: Sequence[Path] = (),
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
         super().__init__()
+        self.used_ahead = 0
         self._most = most
+        self._ahead = ahead
         self._idle = idle
         self._memory = memory or int(SHARE * _memory_of_machine())
         self._stable = [str(place.resolve()) for place in stable]
@@ -85,9 +98,11 @@ class WarmExecutor(ProcessExecutor):
         self._changed = threading.Condition()
         self._parents: OrderedDict[str, _Parent] = OrderedDict()
         self._cold: OrderedDict[str, str] = OrderedDict()
-        self._wanted: _Kind | None = None
+        self._wanted: tuple[_Kind, tuple[str, ...]] | None = None
         self._making: str = ""
         self._maker: threading.Thread | None = None
+        self._owed: dict[_Parent, tuple[str, ...]] = {}
+        self._keeping: threading.Thread | None = None
         self._closed = False
 
     def start(self, order: Order) -> ProcessExecution:
@@ -107,11 +122,11 @@ class WarmExecutor(ProcessExecutor):
             parents = list(self._parents.values())
             self._parents.clear()
             self._changed.notify_all()
-            maker = self._maker
+            threads = [thread for thread in (self._maker, self._keeping) if thread is not None]
         for parent in parents:
             parent.close()
-        if maker is not None:
-            maker.join(5)
+        for thread in threads:
+            thread.join(5)
         super().close()
 
     def ready(self, order: Order, timeout: float = 0.0) -> bool:
@@ -140,6 +155,38 @@ class WarmExecutor(ProcessExecutor):
         with self._changed:
             return self._cold.get(kind.key, "")
 
+    def _start(self, order: Order, *, after: Sequence[Sequence[str]] = ()) -> ProcessExecution:
+        execution = None if after else self._start_ahead(order)
+        return execution or super()._start(order, after=after)
+
+    def _start_ahead(self, order: Order) -> ProcessExecution | None:
+        """Gives the order to a process that waits for one; None when there is none that could take it."""
+        kind = self.kind(order)
+        parent = None if kind is None else self._find(kind)
+        if parent is None or not parent.waits or not parent.suits(order):
+            return None
+        places = self._found()
+        controllers = limits.controllers(places, order.limits)
+        standby = parent.take(controllers)
+        if standby is None:
+            return None
+        try:
+            group = limits.limit(places, standby.name, order.limits)
+        except OSError:
+            standby.close()
+            return None
+        try:
+            execution = standby.begin(*self._request(order, group), order.limits.gpus)
+        except OSError as error:
+            if error.errno is None:
+                return None
+            raise
+        finally:
+            self._owe(parent, controllers)
+        execution.facts = {"start": "warm"}
+        self.used_ahead += 1
+        return execution
+
     def _spawn(self, order: Order, request: dict[str, Any], files: Sequence[int]) -> None:
         kind = self.kind(order)
         if kind is None:
@@ -150,11 +197,46 @@ class WarmExecutor(ProcessExecutor):
             try:
                 parent.send(request, files)
                 request["facts"] = {"start": "warm"}
+                self._owe(parent, limits.controllers(self._found(), order.limits))
                 return
             except OSError:
                 self._drop(kind.key, parent)
         super()._spawn(order, request, files)
-        self._want(kind)
+        self._want(kind, limits.controllers(self._found(), order.limits))
+
+    # -- the processes that wait
+
+    def _owe(self, parent: "_Parent", controllers: tuple[str, ...]) -> None:
+        """Another process shall wait for an order like the last one."""
+        with self._changed:
+            if self._closed or not self._ahead:
+                return
+            self._owed[parent] = controllers
+            if self._keeping is None:
+                self._keeping = threading.Thread(target=self._keep_ahead, name="ahead", daemon=True)
+                self._keeping.start()
+            self._changed.notify_all()
+
+    def _keep_ahead(self) -> None:
+        while True:
+            with self._changed:
+                if not self._owed and not self._closed:
+                    some = any(parent.waits for parent in self._parents.values())
+                    self._changed.wait(_MEMORY_PAUSE if some else None)
+                if self._closed:
+                    return
+                owed, self._owed = self._owed, {}
+                parents = list(self._parents.values())
+            if _available_memory() < SHORT * _memory_of_machine():
+                for parent in parents:
+                    parent.dismiss()
+                continue
+            for parent, controllers in owed.items():
+                time.sleep(_BEHIND)  # its last order shall have the processors to begin
+                parent.keep_ahead(self._found(), controllers)
+            waiting = [parent for parent in parents if parent.waits]
+            for parent in waiting[: max(0, len(waiting) - self._ahead)]:
+                parent.dismiss()
 
     # -- the parents
 
@@ -176,11 +258,11 @@ class WarmExecutor(ProcessExecutor):
                 del self._parents[key]
         parent.close()
 
-    def _want(self, kind: _Kind) -> None:
+    def _want(self, kind: _Kind, controllers: tuple[str, ...] = ()) -> None:
         with self._changed:
             if self._closed or kind.key in self._parents or kind.key in self._cold or self._making == kind.key:
                 return
-            self._wanted = kind  # the latest wins: what is made in the background shall not run behind
+            self._wanted = kind, controllers  # the latest wins: what is made in the background shall not run behind
             if self._maker is None:
                 self._maker = threading.Thread(target=self._make_all, name="warm", daemon=True)
                 self._maker.start()
@@ -194,8 +276,8 @@ class WarmExecutor(ProcessExecutor):
                     self._end_idle()
                 if self._closed:
                     return
-                kind, self._wanted = self._wanted, None
-                assert kind is not None
+                assert self._wanted is not None
+                (kind, controllers), self._wanted = self._wanted, None
                 self._making = kind.key
             try:
                 made, why = self._make(kind)
@@ -217,6 +299,7 @@ class WarmExecutor(ProcessExecutor):
                 made.close()
             else:
                 self._shrink()
+                self._owe(made, controllers)
 
     def _make(self, kind: _Kind) -> "tuple[_Parent | None, str]":
         left_out: dict[str, str] = {}
@@ -270,6 +353,10 @@ class _Parent:
         self.refused = ""
         self.module = ""
         self._lock = threading.Lock()
+        self._ahead = threading.Lock()
+        self._standby: Standby | None = None
+        self._keepers: list[socket.socket] = []
+        self._closed = False
         self._names: frozenset[str] = frozenset()
         self._places: list[str] = []
         self._files: list[tuple[str, int, int]] = []
@@ -309,6 +396,59 @@ class _Parent:
         with self._lock:
             keeper.send(self._channel, dict(request), files)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a process waits for an order."""
+        return self._standby is not None
+
+    def keep_ahead(self, places: limits.Places, controllers: tuple[str, ...]) -> None:
+        """Have a process wait for an order that these controllers shall limit, unless one waits."""
+        with self._ahead:
+            if self._standby is not None or self._closed:
+                return
+            with contextlib.suppress(OSError):  # then the next is forked, and says what is wrong
+                self._standby = Standby(places, controllers, self._have_kept, release=self._release)
+
+    def _have_kept(self, request: dict[str, Any], files: Sequence[int]) -> None:
+        """Pass a request on to a keeper that has nothing to keep, or else to the parent."""
+        while self._keepers:
+            with self._keepers.pop() as control, contextlib.suppress(OSError):
+                control.sendall(keeper.AGAIN)
+                keeper.send(control, request, files)
+                return
+        self.send(request, files)
+
+    def _release(self, control: socket.socket) -> None:
+        with self._ahead:
+            if not self._closed and len(self._keepers) < _KEEPERS:
+                self._keepers.append(control)
+                return
+        control.close()
+
+    def take(self, controllers: tuple[str, ...]) -> Standby | None:
+        """The process that waits, for an order that these controllers shall limit."""
+        with self._ahead:
+            standby, self._standby = self._standby, None
+        if standby is not None and standby.controllers != controllers:
+            standby.close()
+            return None
+        return standby
+
+    def dismiss(self) -> None:
+        """No process shall wait."""
+        with self._ahead:
+            keepers, self._keepers = self._keepers, []
+        for control in keepers:
+            control.close()
+        self.dismiss_standby()
+
+    def dismiss_standby(self) -> None:
+        """No process shall wait for an order; a keeper may."""
+        with self._ahead:
+            standby, self._standby = self._standby, None
+        if standby is not None:
+            standby.close()
+
     def suits(self, order: Order) -> bool:
         """Whether nothing in the folders of the order takes the place of what the parent has imported."""
         for folder in _folders(order):
@@ -334,7 +474,10 @@ class _Parent:
         return False
 
     def close(self) -> None:
-        """Let it end; what it has forked goes on."""
+        """Let it end; what it has forked goes on, but for what waits for an order."""
+        with self._ahead:
+            self._closed = True
+        self.dismiss()
         self._channel.close()
         self._process.kill()
         self._process.wait()
@@ -418,6 +561,14 @@ def _folders(order: Order) -> list[Path]:
         if entry and str(supervise.HOOK) != entry and _is_own(entry, order):
             folders.append(order.folder / entry)
     return folders
+
+
+def _available_memory() -> float:
+    try:
+        with open("/proc/meminfo", "rb") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith(b"MemAvailable:"))
+    except (OSError, StopIteration):
+        return float("inf")
 
 
 def _memory_of_machine() -> int:

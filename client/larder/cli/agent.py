@@ -70,7 +70,7 @@ def start(
     if cpu_only and gpus is not None:
         raise click.UsageError("--gpus and --cpu-only exclude one another.")
     settings = workspace.Settings.load(cold=cold)
-    executors = _executors(wanted, cold=cold, home=settings.home)
+    executors = _executors(wanted, cold=cold, home=settings.home, slots=slots)
     capacity = machine.capacity(
         slots=slots,
         gpus=[] if cpu_only else _indexes(gpus),
@@ -101,8 +101,10 @@ def start(
             executor.close()
 
 
-def _executors(wanted: str, *, cold: bool, home: Path) -> list[Executor]:
-    process: Executor = ProcessExecutor() if cold else WarmExecutor(stable=[home / "environments"], say=output.say)
+def _executors(wanted: str, *, cold: bool, home: Path, slots: int) -> list[Executor]:
+    process: Executor = ProcessExecutor()
+    if not cold:
+        process = WarmExecutor(ahead=slots, stable=[home / "environments"], say=output.say)
     container = ContainerExecutor.find()
     if container is None:
         if wanted == "container":

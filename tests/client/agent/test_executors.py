@@ -183,8 +183,8 @@ def test_the_means_of_the_limits_are_said(tmp_path):
 class Careless(ProcessExecutor):
     """Ends only the command, not its children: what the suite has to find."""
 
-    def _request(self, order):
-        request, means = super()._request(order)
+    def _request(self, order, group):
+        request, means = super()._request(order, group)
         request["command"] = ["sh", "-c", 'setsid sh -c "sleep 30" & exec "$@"', "sh", *request["command"]]
         request["env"]["LARDER_CHECK"] = str(order.work)
         return request, means

@@ -3,15 +3,20 @@
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from larder import checks, supervise
-from larder.agent.executors import Order
+from larder.agent import warm as warming
+from larder.agent.executors import Limits, Order, limits
 from larder.agent.warm import WarmExecutor
 from larder.checks import executors
 
@@ -19,14 +24,37 @@ CLIENT = Path(supervise.__file__).parent.parent
 
 
 class Eager(WarmExecutor):
-    """Waits for the parent of an order before it starts it."""
+    """Waits for the parent of an order before it starts it, and for the process that waits ahead of it."""
 
-    def _spawn(self, order, request, files):
+    def start(self, order):
+        self.prepare(order)
+        return super().start(order)
+
+    def prepare(self, order):
         kind = self.kind(order)
-        if kind is not None and self._find(kind) is None:
+        if kind is None:
+            return None
+        if self._find(kind) is None:
             self._want(kind)
             self.ready(order, 60)
-        super()._spawn(order, request, files)
+        parent = self._find(kind)
+        if parent is None:
+            return None
+        if not self._ahead:
+            parent.dismiss()
+            return None
+        return self.standby(parent, order)
+
+    def standby(self, parent, order):
+        """The one that waits for such an order, with the number of its process as `pid`."""
+        controllers = limits.controllers(self._found(), order.limits)
+        if parent.waits and parent._standby.controllers != controllers:
+            parent.dismiss()
+        parent.keep_ahead(self._found(), controllers)
+        standby = parent._standby
+        if standby is not None and standby.ready(60):
+            standby.pid = json.loads(standby._ends.control.recv(1000, socket.MSG_PEEK))["ready"]
+        return standby
 
 
 def eager() -> Eager:
@@ -111,6 +139,20 @@ SCRIPTS = {
             dive()
         except RecursionError:
             print(depth > 900)
+    """,
+    "what a process has of the system": """
+        import os, re, resource, signal, sys, time
+        print(oct(os.umask(0o22)), os.nice(0), sorted(os.sched_getaffinity(0)), os.getgroups(), os.getuid())
+        print({name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")})
+        print(time.tzname, time.timezone, time.localtime(0), time.strftime("%Z %z", time.localtime(2 * 10**9)))
+        print({number: os.readlink(f"/proc/self/fd/{number}").partition(":")[0] for number in map(int, os.listdir("/proc/self/fd"))
+               if os.path.exists(f"/proc/self/fd/{number}")})
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        print({name: status[name] for name in ("SigQ", "SigPnd", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Threads", "Seccomp")
+               if name != "SigQ"})
+        print(open("/proc/self/oom_score_adj").read(), os.getpriority(os.PRIO_PROCESS, 0), os.getpid() == int(status["Pid"]))
+        print(re.sub("larder-[^ ]*", "ours", open("/proc/self/cgroup").read()), os.tcgetpgrp(0) if os.isatty(0) else None)
+        print(len(os.urandom(8)), sys.flags.hash_randomization, os.path.basename(os.getcwd()), os.times().children_user)
     """,
     "an exception that nobody catches": """
         import atexit, traceback
@@ -223,8 +265,11 @@ def test_a_script_is_the_same_warm_and_cold(what, executor, order):
     warm, found = seen(executor, order(SCRIPTS[what], files=BESIDE))
     assert (cold, warm) == ("cold", "warm"), executor.said
     assert found == expected
-    # Another of the same parent: what one has done is not there for the next.
+    assert executor.used_ahead == 1
+    # Another of the same parent: what one has done is not there for the next. This one is forked when it is ordered.
+    executor._ahead = 0
     assert seen(executor, order(SCRIPTS[what], files=BESIDE)) == ("warm", expected)
+    assert executor.used_ahead == 1
 
 
 @pytest.mark.parametrize("what", ["what a script sees of its start", "an exception that nobody catches", "warnings"])
@@ -246,7 +291,7 @@ def test_it_is_the_same_however_it_is_started(what, how, executor, order):
     _, expected = seen(executor, order(SCRIPTS[what], files=files, cold=True, **how))
     warm, found = seen(executor, order(SCRIPTS[what], files=files, **how))
     expected, found = [(*each[:1], *map(_tidy, each[1:3]), each[3]) for each in (expected, found)]
-    assert warm == "warm", executor.said
+    assert warm == "warm" and executor.used_ahead == 1, executor.said
     assert found == expected
 
 
@@ -294,12 +339,14 @@ def test_what_was_drawn_at_the_import_is_drawn_anew_and_what_was_set_stays(execu
         }))
     """
     told = []
-    for cold in (True, False, False):
+    for cold, ahead in ((True, 0), (False, 1), (False, 1), (False, 0)):
+        executor._ahead = ahead
         start, (code, out, err, _) = seen(executor, order(script, env=env, imports=("numpy", "lib"), cold=cold))
         assert (start, code, err) == ("cold" if cold else "warm", 0, ""), executor.said
         told.append(json.loads(out))
-    assert told[0]["same"] == told[1]["same"] == told[2]["same"]
-    assert all(len(set(values)) == 3 for values in zip(*(each["anew"] for each in told), strict=True))
+    assert executor.used_ahead == 2
+    assert all(each["same"] == told[0]["same"] for each in told)
+    assert all(len(set(values)) == 4 for values in zip(*(each["anew"] for each in told), strict=True))
 
 
 def test_a_file_that_an_import_looks_for_in_the_working_folder_makes_it_cold(executor, order, library):
@@ -402,3 +449,256 @@ def test_a_parent_that_nobody_asks_is_ended_and_one_that_died_replaced(order):
 
 def test_it_keeps_the_promises_of_an_executor():
     checks.check_executor("tests.client.agent.test_warm:eager")
+
+
+# -- processes that wait for their order -------------------------------------------------------------------------------
+
+
+def gone(*pids):
+    """Whether these processes end."""
+    return eventually(lambda: not any(map(alive, pids)))
+
+
+def eventually(question):
+    """Whether it is true within a minute."""
+    until = time.monotonic() + 60
+    while not question():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def keeper_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def reserved(executor):
+    """The control groups of those that wait."""
+    return [place for folder in executor._found().folders.values() for place in folder.glob("larder-ahead-*")]
+
+
+def test_who_waits_is_in_its_control_groups_before_it_has_an_order_and_has_the_limits_of_the_order(executor, order):
+    if "pids" not in executor._found().folders:
+        pytest.skip("no control group may be made here")
+    script = """
+        import pathlib
+        print(pathlib.Path("/proc/self/cgroup").read_text().count("larder-ahead-"), flush=True)
+        import os, time
+        while True:
+            try:
+                os.fork()
+            except OSError:
+                time.sleep(60)
+    """
+    one = order(script, extra={"limits": Limits(processes=40)})
+    standby = executor.prepare(one)
+    groups = Path(f"/proc/{standby.pid}/cgroup").read_text()
+    assert groups.count(standby.name) >= 1
+    place = executor._found().folders["pids"] / f"larder-{standby.name}"
+    assert (place / "pids.max").read_text().strip() == "max"
+    running = executors.Running(executor, one)
+    running.says("1")
+    assert running.execution.pid == standby.pid
+    assert (place / "pids.max").read_text().strip() == "40"
+    assert len((place / "cgroup.procs").read_text().split()) <= 40
+    running.execution.stop(force=True)
+    assert running.done().exit.facts["limited_by"]["processes"].startswith("cgroup")
+    assert eventually(lambda: not place.exists())
+
+
+def test_an_order_with_other_limits_is_not_given_to_who_waits_in_other_groups(executor, order):
+    if not {"pids", "cpu"} <= set(executor._found().folders):
+        pytest.skip("no control group may be made here")
+    standby = executor.prepare(order("print(1)", extra={"limits": Limits(processes=40)}))
+    two = order("print(open('/proc/self/cgroup').read())", extra={"limits": Limits(processes=40, cpus=1)})
+    done = executors.run(Plain(executor), two)
+    assert done.exit.facts["start"] == "warm" and "ahead" not in done.out
+    assert done.exit.facts["limited_by"].keys() == {"processes", "cpus"}
+    assert executor.used_ahead == 0 and gone(standby.pid)
+
+
+class Plain:
+    """Starts as the executor does, without waiting before."""
+
+    def __init__(self, executor):
+        self.executor = executor
+
+    def start(self, order):
+        return WarmExecutor.start(self.executor, order)
+
+
+@pytest.mark.parametrize("who", ["process", "keeper"])
+def test_when_who_waits_was_killed_the_order_is_executed_all_the_same_and_once(who, executor, order):
+    one = order("open('times', 'a').write('x')")
+    standby = executor.prepare(one)
+    victim = standby.pid if who == "process" else keeper_of(standby.pid)
+    os.kill(victim, signal.SIGKILL)
+    done = executors.run(Plain(executor), one)  # perhaps before its death is known
+    assert done.exit.code == 0 and done.exit.facts["start"] == "warm"
+    assert (one.work / "times").read_text() == "x"
+    assert executor.used_ahead == 0
+    assert gone(standby.pid)
+
+
+def test_a_command_that_cannot_begin_is_told_by_who_waited(executor, order):
+    one = order("print(1)", command=["-m", "json.tool"])
+    executor.prepare(one)
+    shutil.rmtree(one.work)
+    with pytest.raises(FileNotFoundError, match="work"):
+        WarmExecutor.start(executor, one)
+
+
+def test_who_waits_ends_with_its_parent_and_its_executor(order):
+    executor = Eager()
+    try:
+        first = executor.prepare(order("print(1)", extra={"limits": Limits(processes=40)}))
+        kept = keeper_of(first.pid)
+        executor._drop(*next(iter(executor._parents.items())))
+        assert gone(first.pid, kept)
+        second = executor.prepare(order("print(1)", extra={"limits": Limits(processes=40)}))
+        kept = keeper_of(second.pid)
+        names = [first.name, second.name]
+    finally:
+        executor.close()
+    assert gone(second.pid, kept)
+    assert not [place for place in reserved(executor) if place.name.removeprefix("larder-") in names]
+
+
+def test_a_keeper_keeps_one_after_another_and_each_is_measured_and_stopped_alone(executor, order):
+    busy = "import time\nheld = b'x' * (64 << 20)\nwhile time.process_time() < 0.5: pass\nopen('times', 'a').write('x')"
+    one = order(busy)
+    first = executor.prepare(one)
+    running = executors.Running(executor, one)
+    kept = keeper_of(first.pid)
+    parent = executor._parents[executor.kind(one).key]
+    assert eventually(lambda: parent.waits)  # with a keeper of its own, since the first is at work
+    done = running.done()
+    assert done.usage.cpu_seconds >= 0.5 and done.usage.peak_memory >= 64 << 20
+    two = order("import time\nprint('ready', flush=True)\ntime.sleep(600)")
+    parent.dismiss_standby()
+    second = executor.prepare(two)
+    assert keeper_of(second.pid) == kept and second.pid != first.pid
+    late = executors.Running(executor, two)
+    late.says("ready")
+    running.execution.stop(force=True)  # too late for the one, and nothing to the other
+    assert late.execution.wait(0.2) is None
+    late.execution.stop()
+    done = late.done()
+    assert done.exit.code == -signal.SIGTERM and executor.used_ahead == 2
+    assert done.usage.cpu_seconds < 0.4 and done.usage.peak_memory < 64 << 20
+
+
+def test_a_word_that_came_too_late_for_a_keeper_does_not_reach_its_next_order(executor, order):
+    one = order("print(1)")
+    kept = keeper_of(executor.prepare(one).pid)
+    running = executors.Running(executor, one)
+    control = running.execution._control
+    parent = executor._parents[executor.kind(one).key]
+    assert eventually(lambda: parent.waits)
+    assert eventually(lambda: b"code" in control.recv(10_000, socket.MSG_PEEK))  # ended, and the agent has not read it
+    running.execution.stop()
+    running.execution.stop(force=True)
+    assert running.done().exit.code == 0
+    parent.dismiss_standby()
+    assert keeper_of(executor.prepare(one).pid) == kept
+    assert executors.run(executor, one).out == "1\n"
+    assert executor.used_ahead == 2
+
+
+def test_it_loses_no_descriptors(order):
+    def held():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = held()
+    executor = Eager()
+    try:
+        kept = []
+        for _ in range(6):
+            assert seen(executor, order("print(1)"))[0] == "warm"
+            executor.prepare(order("print(1)"))
+            kept.append(held())
+        assert executor.used_ahead == 6
+        assert max(kept[2:]) <= kept[1] + 2  # two keepers may wait, not more with each
+    finally:
+        executor.close()
+    assert held() == before
+
+
+def test_no_more_wait_than_shall_and_none_when_memory_is_short(order, monkeypatch):
+    executor = WarmExecutor(ahead=1)
+    monkeypatch.setattr(warming, "_MEMORY_PAUSE", 0.05)
+    told = threading.Event()
+
+    def available():
+        told.set()
+        return free
+
+    def waiting(count):
+        """Whether so many come to wait; what happens behind the starts is over when memory was looked at twice more."""
+        return eventually(lambda: sum(parent.waits for parent in executor._parents.values()) == count)
+
+    monkeypatch.setattr(warming, "_available_memory", available)
+    free = float("inf")
+    try:
+        for number in range(2):
+            one = order("print(1)", env={"OMP_NUM_THREADS": str(number)})
+            assert seen(executor, one)[0] == "cold"
+            assert executor.ready(one, 60)
+            assert seen(executor, one)[0] == "warm"
+            assert waiting(1)
+        for _ in range(2):
+            told.clear()
+            assert told.wait(60)
+        assert len(executor._parents) == 2 and waiting(1)
+        free = 0.0
+        assert waiting(0)
+        assert seen(executor, one)[0] == "warm"
+        for _ in range(2):
+            told.clear()
+            executor._owe(next(iter(executor._parents.values())), ())
+            assert told.wait(60)
+        assert waiting(0)
+    finally:
+        executor.close()
+
+
+AGENT = """
+import json, sys
+from pathlib import Path
+from larder.agent.executors import Limits, Order
+from tests.client.agent.test_warm import Eager, keeper_of
+work = Path(sys.argv[1])
+executor = Eager()
+order = Order(run="0" * 36, command=[sys.executable, "script.py"], folder=work, work=work, journals=work, env={},
+              limits=Limits(processes=40))
+standby = executor.prepare(order)
+print(json.dumps([standby.pid, keeper_of(standby.pid), standby.name]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_waits_does_not_outlive_a_killed_agent(tmp_path):
+    (tmp_path / "script.py").write_text("open('executed', 'w')")
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(str, sys.path)))},
+    )
+    with agent:
+        try:
+            *pids, name = json.loads(agent.stdout.readline())
+            assert all(map(alive, pids))
+        finally:
+            agent.kill()
+    assert gone(*pids)
+    assert not [place for place in reserved(WarmExecutor()) if place.name == f"larder-{name}"]
+    assert not (tmp_path / "executed").exists()

@@ -9,6 +9,15 @@ An order is a dict: `command`, `folder`, `env`; `join`: files of control groups 
 number; `groups`: their folders, removed at the end; `seal`: files with what to write into them before all is killed;
 `events`: files with the name of a counter of kills for memory; `memory`, `processes`: limits to watch here;
 `user_processes`: a limit that the kernel watches; `after`: commands to execute at the end, whose output is told.
+
+Joining a control group takes the kernel longer than all else at a start. So a keeper can be had in advance: with
+`standby` an order has only `join` and `groups`, and a socket more. Keeper and command's process are made, the process
+joins, and each waits for the rest of the order: the keeper at its control socket, the process at that other one. What
+is not wanted any more ends when the sockets are closed, and has executed nothing. Only a server that does the work of
+the commands itself, see `keep`, can do that.
+
+A keeper whose execution has ended, so that nothing is below it, waits at its control socket until that is closed, or
+until `AGAIN` and another order come: to fork it from its server costs more than all that it does.
 """
 
 from __future__ import annotations
@@ -27,7 +36,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 SAMPLE = 0.2
 """Seconds between looks at the memory of an execution."""
@@ -38,6 +47,9 @@ USAGE = struct.Struct("<Qd")
 MACHINE = (("/proc/vmstat", "oom_kill"),)
 """The counter of kills for memory on the whole machine, those in control groups included."""
 
+AGAIN = b"N"
+"""Comes before an order for a keeper whose execution has ended, after which there may be signals that came too late."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAGE = resource.getpagesize()
@@ -45,6 +57,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _LINUX = sys.platform.startswith("linux")
 _HEAD = struct.Struct("<I")
 _TOLD = 10_000
+_DONE = b"null\n"
 _RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -138,14 +151,34 @@ def _signal(pids: Iterable[int], number: int) -> None:
 
 
 class Begun(BaseException):
-    """Leaves `keep` in the process that shall do the work of the command itself."""
+    """Leaves `keep` in the process that shall do the work of the command of `order` itself, once `wait` returns."""
+
+    def __init__(self, order: dict[str, Any], go: int) -> None:
+        super().__init__()
+        self.order = order
+        self._go = go
+
+    def wait(self) -> None:
+        """Until the agent was told. If the keeper dies before, this process ends: the agent may start another."""
+        said = os.read(self._go, 1)
+        os.close(self._go)
+        if not said:
+            os._exit(0)
 
 
-def keep(control: socket.socket, order: dict[str, Any], files: Sequence[int], *, stay: bool = False) -> NoReturn:
+def keep(
+    control: socket.socket,
+    order: dict[str, Any],
+    files: Sequence[int],
+    *,
+    stay: bool = False,
+    settle: Callable[[], object] = lambda: None,
+) -> NoReturn:
     """What a freshly forked process does with an order; it does not return.
 
-    `files` are descriptors: standard input, output and error of the command, and the file of usage. With `stay` the
-    command is not executed: its process leaves with Begun, so that whoever forked goes on in it, with nothing of ours.
+    `files` are descriptors: standard input, output and error of the command, the file of usage, and for a standby the
+    socket of its process. With `stay` the command is not executed: its process leaves with Begun, so that whoever
+    forked goes on in it, with nothing of ours. `settle` is called in a standby before it waits.
     """
     try:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -157,13 +190,33 @@ def keep(control: socket.socket, order: dict[str, Any], files: Sequence[int], *,
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _Keeper(control, order, files, (wake, woken), stay).keep()
+        again: tuple[dict[str, Any], list[int]] | None = (order, [*files, -1])
+        while again is not None:
+            order, files = again[0], again[1][:-1]
+            if again[1][-1] >= 0:
+                control.close()
+                control = socket.socket(fileno=again[1][-1])
+            kept = _Keeper(control, order, files, (wake, woken), stay, settle).keep()
+            os.close(files[3])
+            again = _again(control) if kept else None
     except Begun:
         raise
     except BaseException as error:  # the edge of the process: the agent hears of it by the silence, and of why by this
         sys.stderr.write(f"larder: keeper: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
     os._exit(0)
+
+
+def _again(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    while True:
+        try:
+            said = control.recv(1)
+            if said == AGAIN:
+                return receive(control)
+        except OSError:
+            return None
+        if not said:
+            return None
 
 
 class _Keeper:
@@ -174,6 +227,7 @@ class _Keeper:
         files: Sequence[int],
         wakes: tuple[int, int],
         stay: bool,
+        settle: Callable[[], object],
     ) -> None:
         self.control = control
         self.order = order
@@ -181,6 +235,7 @@ class _Keeper:
         self.wake = wakes[0]
         self.wakes = wakes
         self.stay = stay
+        self.settle = settle
         self.pid = 0
         self.code: int | None = None
         self.ending = False
@@ -188,15 +243,31 @@ class _Keeper:
         self.too_many = False
         self.killed = False
         self.peak = 0
+        self.spent = 0.0
 
-    def keep(self) -> None:
-        order = self.order
-        events = order.get("events") or MACHINE
-        before = kills(events)
-        self.pid, problem = _start(order, self.files, self.control, self.wakes, stay=self.stay)
-        for descriptor in self.files[:3]:
+    def keep(self) -> bool:
+        """Until nothing is left below this process; whether there was an order, and the agent knows how it ended."""
+        before = kills(self._events())
+        hear, go = os.pipe()
+        pipes = (hear, go, *self.wakes)
+        self.pid, told = _start(self.order, self.files, self.control, pipes, stay=self.stay, settle=self.settle)
+        for descriptor in (*self.files[:3], *self.files[4:], hear):
             os.close(descriptor)
-        self._tell({"error": problem} if problem else {"pid": self.pid})
+        with os.fdopen(told, "rb") as words, os.fdopen(go, "wb", buffering=0) as going:
+            if self.order.get("standby"):
+                if not self._stand_by(words):
+                    self._leave()
+                    return False
+                before = kills(self._events())
+            said = words.readline()
+            if self.stay and not said:  # it died before it has begun: the agent may start another
+                self._leave()
+                return False
+            problem = json.loads(said) if said else None
+            order = self.order
+            self._tell({"error": problem} if problem else {"pid": self.pid})
+            with contextlib.suppress(BrokenPipeError):
+                going.write(b"g")
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
@@ -216,28 +287,65 @@ class _Keeper:
                     os.read(self.wake, 4096)
                 elif not self._hear():
                     poll.unregister(self.control)
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.peak = max(self.peak, usage.ru_maxrss * (1024 if _LINUX else 1))
-        self._note(usage.ru_utime + usage.ru_stime)
-        told = [_executed(command) for command in order.get("after", ())]
+        self._note(self.spent)
+        after = [_executed(command) for command in order.get("after", ())]
         # What the whole machine counts is ours only where we were killed; what our groups count is ours.
         if not self.killed and self.code and (order.get("events") or self.code in (-signal.SIGKILL, 137)):
-            self.out_of_memory = self.out_of_memory or kills(events) > before
+            self.out_of_memory = self.out_of_memory or kills(self._events()) > before
+        if not problem:
+            ended = {"code": self.code, "out_of_memory": self.out_of_memory, "too_many": self.too_many, "told": after}
+            self._tell(ended)
+        # Told before: the kernel may have to wait for another that joins its own.
         for group in order.get("groups", ()):
             _remove(group)
-        if not problem:
-            ended = {"code": self.code, "out_of_memory": self.out_of_memory, "too_many": self.too_many, "told": told}
-            self._tell(ended)
+        return True
+
+    def _events(self) -> Sequence[Sequence[str]]:
+        return self.order.get("events") or MACHINE
+
+    def _stand_by(self, words: IO[bytes]) -> bool:
+        """Waits, without a look at the clock, for the rest of the order; False when the process cannot be used."""
+        if words.readline() != _DONE:
+            return False
+        self._tell({"ready": self.pid})
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self.wake:
+                    os.read(self.wake, 4096)
+                    if not self._bury():
+                        return False
+                    continue
+                try:
+                    received = receive(self.control)
+                except OSError:
+                    received = None
+                if received is not None:
+                    self.order.update(received[0])
+                return received is not None
+
+    def _leave(self) -> None:
+        _signal([self.pid], signal.SIGKILL)
+        while self._bury():
+            select.select([self.wake], [], [], 1)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wake, 4096)
+        for group in self.order.get("groups", ()):
+            _remove(group)
 
     def _bury(self) -> bool:
         """Takes leave of those that have ended; whether any is left."""
         while True:
             try:
-                pid, status, _ = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if pid == 0:
                 return True
+            self.spent += usage.ru_utime + usage.ru_stime
+            self.peak = max(self.peak, usage.ru_maxrss * (1024 if _LINUX else 1))
             if pid == self.pid:
                 self.code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -281,8 +389,7 @@ class _Keeper:
         most = self.order.get("processes", 0)
         if most and len(pids) > most:
             self.too_many = self.ending = True
-        buried = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._note(_spent(pids) + buried.ru_utime + buried.ru_stime)
+        self._note(_spent(pids) + self.spent)
 
     def _note(self, seconds: float) -> None:
         try:
@@ -298,8 +405,19 @@ class _Keeper:
 
 
 def _start(
-    order: dict[str, Any], files: Sequence[int], control: socket.socket, wakes: Iterable[int], *, stay: bool
-) -> tuple[int, list[Any] | None]:
+    order: dict[str, Any],
+    files: Sequence[int],
+    control: socket.socket,
+    pipes: Sequence[int],
+    *,
+    stay: bool,
+    settle: Callable[[], object],
+) -> tuple[int, int]:
+    """Forks the command's process; answers its number, and where it tells that it begins by closing, or of an error.
+
+    One that is not executed, see `keep`, tells `_DONE` when it is about to begin, and hears through the first of `pipes`
+    that it shall; the others are not wanted there. A standby tells it when it waits, too.
+    """
     told, tells = os.pipe()
     keeper = os.getpid()
     pid = os.fork()
@@ -316,19 +434,27 @@ def _start(
             for path in order.get("join", ()):
                 with open(path, "w") as file:
                     file.write("0")
+            # Above the first three before they are put in place, so that none is written over while it is needed.
+            high = [os.dup(descriptor) for descriptor in files[:3]]
+            for place, descriptor in enumerate(high):
+                os.dup2(descriptor, place)
+            standby = stay and order.get("standby")
+            if standby:
+                settle()
+                order = _awaited(files[4], control, tells)
             if order.get("user_processes"):
                 hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
                 most = order["user_processes"]
                 most = most if hard == resource.RLIM_INFINITY else min(most, hard)
                 resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
             os.chdir(order["folder"])
-            # Above the first three before they are put in place, so that none is written over while it is needed.
-            high = [os.dup(descriptor) for descriptor in files[:3]]
-            for place, descriptor in enumerate(high):
-                os.dup2(descriptor, place)
             if not stay:
                 os.execvpe(order["command"][0], order["command"], order["env"])
-            for descriptor in (told, tells, *wakes, control.detach(), *files, *high):
+            os.write(tells, _DONE)
+            if not standby:
+                os.close(control.detach())
+            go = pipes[0]
+            for descriptor in {told, tells, *pipes, *files, *high} - {go}:
                 if descriptor > 2:
                     os.close(descriptor)
             begun = True
@@ -337,11 +463,24 @@ def _start(
         finally:
             if not begun:
                 os._exit(127)
-        raise Begun
+        raise Begun(order, go)
     os.close(tells)
-    with os.fdopen(told, "rb") as file:
-        said = file.read()
-    return pid, json.loads(said) if said else None
+    return pid, told
+
+
+def _awaited(orders: int, control: socket.socket, tells: int) -> dict[str, Any]:
+    """The order that a standby waits for."""
+    os.close(control.detach())  # held here, it would hide from the agent that the keeper is gone
+    os.write(tells, _DONE)
+    channel = socket.socket(fileno=os.dup(orders))
+    try:
+        received = receive(channel)
+    except OSError:
+        received = None
+    if received is None:
+        os._exit(0)
+    channel.close()
+    return received[0]
 
 
 def _executed(command: Sequence[str]) -> str:
@@ -387,7 +526,7 @@ def _prctl(option: int, value: int) -> None:
 def send(channel: socket.socket, order: dict[str, Any], files: Sequence[int]) -> None:
     """Hands an order with its descriptors, the last of which is the keeper's end of the control socket, to a server."""
     content = json.dumps(order).encode()
-    passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
     channel.sendmsg([_HEAD.pack(len(content))], passed)
     channel.sendall(content)
 

@@ -6,7 +6,7 @@ What the kernel cannot be asked to limit here, the keeper of the execution watch
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,29 +59,53 @@ def find(*, proc: Path = Path("/proc/self")) -> Places:
     return Places(version=1 if folders else 0, folders=folders)
 
 
+def controllers(places: Places, wanted: Limits) -> tuple[str, ...]:
+    """Those that limit such an execution here."""
+    return tuple(controller for controller, limit in _asked(wanted).items() if limit and controller in places.folders)
+
+
+def reserve(places: Places, name: str, controllers: Sequence[str]) -> list[Path]:
+    """Groups of that name, without limits as yet; OSError when the kernel refuses."""
+    made: list[Path] = []
+    try:
+        for folder in dict.fromkeys(places.folders[controller] / f"{_PREFIX}{name}" for controller in controllers):
+            folder.mkdir()
+            made.append(folder)
+    except OSError:
+        remove(made)
+        raise
+    return made
+
+
+def remove(folders: Sequence[Path]) -> None:
+    """Remove groups without processes."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def make(places: Places, name: str, wanted: Limits) -> Group:
     """Groups of that name for what is limited; OSError when the kernel refuses."""
-    asked = {"memory": wanted.memory, "pids": wanted.processes, "cpu": wanted.cpus}
+    folders = reserve(places, name, controllers(places, wanted))
+    try:
+        return limit(places, name, wanted)
+    except OSError:
+        remove(folders)
+        raise
+
+
+def limit(places: Places, name: str, wanted: Limits) -> Group:
+    """The reserved groups of that name, with their limits written; OSError when the kernel refuses."""
     folders: dict[Path, None] = {}
     means = {}
-    try:
-        for controller, limit in asked.items():
-            if not limit or controller not in places.folders:
-                continue
-            folder = places.folders[controller] / f"{_PREFIX}{name}"
-            if folder not in folders:
-                folder.mkdir()
-                folders[folder] = None
-            for file, text in _settings(places.version, controller, limit):
-                optional = file.startswith("?")
-                with contextlib.suppress(FileNotFoundError, PermissionError) if optional else contextlib.nullcontext():
-                    (folder / file.lstrip("?")).write_text(text)
-            means[_MEANT[controller]] = f"cgroup v{places.version}"
-    except OSError:
-        for folder in folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+    for controller in controllers(places, wanted):
+        folder = places.folders[controller] / f"{_PREFIX}{name}"
+        folders[folder] = None
+        for file, text in _settings(places.version, controller, _asked(wanted)[controller]):
+            optional = file.startswith("?")
+            with contextlib.suppress(FileNotFoundError, PermissionError) if optional else contextlib.nullcontext():
+                (folder / file.lstrip("?")).write_text(text)
+        means[_MEANT[controller]] = f"cgroup v{places.version}"
     found = [str(folder) for folder in folders]
     events = []
     if "memory" in means:
@@ -93,6 +117,10 @@ def make(places: Places, name: str, wanted: Limits) -> Group:
     return Group(
         join=[f"{folder}/cgroup.procs" for folder in found], folders=found, seal=seal, events=events, means=means
     )
+
+
+def _asked(wanted: Limits) -> dict[str, float]:
+    return {"memory": wanted.memory, "pids": wanted.processes, "cpu": wanted.cpus}
 
 
 _MEANT = {"memory": "memory", "pids": "processes", "cpu": "cpus"}

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,29 +46,23 @@ class ProcessExecutor:
 
     def _start(self, order: Order, *, after: Sequence[Sequence[str]] = ()) -> "ProcessExecution":
         """`after`: commands to execute when nothing of it is left, even if the agent is gone by then."""
-        request, means = self._request(order)
+        name = f"{order.run[-12:]}-{secrets.token_hex(4)}"
+        request, means = self._request(order, limits.make(self._found(), name, order.limits))
         request["after"] = [list(command) for command in after]
-        control, theirs = socket.socketpair()
-        output, errors = os.pipe(), os.pipe()
-        usage = _memory_file()
-        null = os.open(os.devnull, os.O_RDONLY)
+        ends: _Ends | None = None
         try:
+            ends = _Ends()
             try:
-                self._spawn(order, request, [null, output[1], errors[1], usage, theirs.fileno()])
+                self._spawn(order, request, [*ends.passed, ends.theirs])
             finally:
-                theirs.close()
-                for descriptor in (null, output[1], errors[1]):
-                    os.close(descriptor)
-            execution = ProcessExecution(control, output[0], errors[0], usage, means, gpus=order.limits.gpus)
+                ends.hand_over()
+            execution = ProcessExecution(ends, means, gpus=order.limits.gpus)
             execution.facts = request.get("facts", {})
             execution.begin()
         except BaseException:
-            control.close()
-            for descriptor in (output[0], errors[0], usage):
-                os.close(descriptor)
-            for folder in request["groups"]:
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+            if ends is not None:
+                ends.close()
+            limits.remove([Path(folder) for folder in request["groups"]])
             raise
         return execution
 
@@ -89,12 +83,14 @@ class ProcessExecutor:
                 if last:
                     raise
 
-    def _request(self, order: Order) -> tuple[dict[str, Any], dict[str, str]]:
-        wanted = order.limits
+    def _found(self) -> limits.Places:
         with self._lock:
             if self._places is None:
                 self._places = limits.find()
-        group = limits.make(self._places, f"{order.run[-12:]}-{secrets.token_hex(4)}", wanted)
+            return self._places
+
+    def _request(self, order: Order, group: limits.Group) -> tuple[dict[str, Any], dict[str, str]]:
+        wanted = order.limits
         means = dict(group.means)
         request: dict[str, Any] = {
             "command": order.command,
@@ -126,25 +122,129 @@ def gpus(indexes: Sequence[int]) -> Mapping[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, indexes)), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
+class _Ends:
+    """Through what a keeper and its agent talk, and through what a command does; `passed` and `theirs` are the other ends."""
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair()
+        self.theirs = theirs.detach()
+        made = [self.theirs]
+        try:
+            self.output, output = os.pipe()
+            made += [self.output, output]
+            self.errors, errors = os.pipe()
+            made += [self.errors, errors]
+            self.usage = _memory_file()
+            made.append(self.usage)
+            self.passed = [os.open(os.devnull, os.O_RDONLY), output, errors, self.usage]
+        except OSError:  # an agent short of descriptors must not lose more of them
+            self.control.close()
+            for descriptor in made:
+                os.close(descriptor)
+            raise
+
+    def hand_over(self) -> None:
+        """Close what the other side holds now."""
+        for descriptor in (*self.passed[:3], self.theirs):
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close our own ends."""
+        self.control.close()
+        for descriptor in (self.output, self.errors, self.usage):
+            os.close(descriptor)
+
+
+class Standby:
+    """A keeper with a process that joins control groups and then waits for an order, see `keeper`.
+
+    `send` passes a request on to whoever forks; OSError. Unused, it ends when it is closed, or the agent is killed.
+    `release` gets the control socket of the keeper whose execution has ended, to send it another request, or close it.
+    """
+
+    def __init__(
+        self,
+        places: limits.Places,
+        controllers: tuple[str, ...],
+        send: Callable[[dict[str, Any], Sequence[int]], None],
+        *,
+        release: Callable[[socket.socket], None],
+    ) -> None:
+        self.controllers = controllers
+        self._release = release
+        self.name = f"ahead-{secrets.token_hex(6)}"
+        folders = limits.reserve(places, self.name, controllers)
+        try:
+            self._orders, theirs = socket.socketpair()
+            try:
+                self._ends = _Ends()
+                try:
+                    groups = list(map(str, folders))
+                    request = {"standby": True, "join": [f"{group}/cgroup.procs" for group in groups], "groups": groups}
+                    send(request, [*self._ends.passed, theirs.fileno(), self._ends.theirs])
+                except BaseException:
+                    self._ends.close()
+                    raise
+                finally:
+                    self._ends.hand_over()
+            except BaseException:
+                self._orders.close()
+                raise
+            finally:
+                theirs.close()
+        except BaseException:
+            limits.remove(folders)
+            raise
+
+    def ready(self, timeout: float = 0.0) -> bool:
+        """Whether it waits for an order by now; one that is not can be given one all the same."""
+        poll = select.poll()
+        poll.register(self._ends.control, select.POLLIN)
+        return bool(poll.poll(1000 * timeout)) and bool(self._ends.control.recv(1, socket.MSG_PEEK))
+
+    def begin(self, request: dict[str, Any], means: Mapping[str, str], gpus: Sequence[int]) -> "ProcessExecution":
+        """Execute the request; OSError, without a number when it could not be used and has executed nothing."""
+        execution = ProcessExecution(self._ends, means, gpus=gpus, release=self._release)
+        try:
+            try:
+                # First its keeper: nothing is executed whose limits nobody knows.
+                keeper.send(self._ends.control, request, ())
+                keeper.send(self._orders, request, ())
+            except OSError as error:
+                raise OSError(f"it is gone: {error}") from error
+            execution.begin()
+        except BaseException:
+            self.close()
+            raise
+        self._orders.close()
+        return execution
+
+    def close(self) -> None:
+        """Let it end."""
+        self._orders.close()
+        self._ends.close()
+
+
 class ProcessExecution:
     """A started order, as its keeper tells of it."""
 
     def __init__(
         self,
-        control: socket.socket,
-        stdout: int,
-        stderr: int,
-        usage: int,
+        ends: _Ends,
         means: Mapping[str, str],
         *,
         gpus: Sequence[int] = (),
+        release: Callable[[socket.socket], None] = socket.socket.close,
     ) -> None:
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdout = ends.output
+        self.stderr = ends.errors
         self.pid = 0
         self.facts: Mapping[str, Any] = {}
-        self._control = control
-        self._usage = usage
+        self._control = ends.control
+        self._release = release
+        self._telling = threading.Lock()
+        self._told = False
+        self._usage = ends.usage
         self._means = means
         self._gpus = gpus
         self._looked = 0.0
@@ -157,6 +257,8 @@ class ProcessExecution:
     def begin(self) -> None:
         """Wait until the command has begun; OSError when it cannot."""
         message = self._message(None)
+        if message is not None and "ready" in message:
+            message = self._message(None)
         if message is None:
             raise OSError("the keeper of the execution ended before it began")
         if message.get("error"):
@@ -184,8 +286,9 @@ class ProcessExecution:
 
     def stop(self, *, force: bool = False) -> None:
         """SIGTERM to all its processes, with `force` SIGKILL."""
-        with contextlib.suppress(OSError):
-            self._control.send(b"K" if force else b"T")
+        with self._telling, contextlib.suppress(OSError):
+            if not self._told:  # else its keeper may keep another
+                self._control.send(b"K" if force else b"T")
 
     def usage(self) -> Usage:
         """What it has used."""
@@ -223,7 +326,12 @@ class ProcessExecution:
                 facts["after"] = message["told"]
             code = message["code"]
             self._exit = Exit(code=-9 if code is None else code, out_of_memory=message["out_of_memory"], facts=facts)
-        self._control.close()
+        with self._telling:
+            self._told = True
+        if message is None:
+            self._control.close()
+        else:
+            self._release(self._control)
         descriptor, self._usage = self._usage, -1
         os.close(descriptor)
 

@@ -78,16 +78,16 @@ def serve(runpy: ModuleType) -> Callable[..., Any]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
     try:
-        order = _next(channel)
+        begun = _next(channel, functools.partial(_settle, state["generators"]))
     except OSError:
-        order = None
-    if order is None:
+        begun = None
+    if begun is None:
         os._exit(0)
-    return _become(order, runpy, **state)
+    return _become(begun, runpy, **state)
 
 
-def _next(channel: socket.socket) -> dict[str, Any] | None:
-    """Forks a keeper for each order; returns an order in the process that shall execute it, None at the end."""
+def _next(channel: socket.socket, settle: Callable[[], None]) -> keeper.Begun | None:
+    """Forks a keeper for each order; returns in the process that shall execute an order, with None at the end."""
     while True:
         received = keeper.receive(channel)
         if received is None:
@@ -97,9 +97,9 @@ def _next(channel: socket.socket) -> dict[str, Any] | None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             channel.close()
             try:
-                keeper.keep(socket.socket(fileno=files[-1]), order, files[:-1], stay=True)
-            except keeper.Begun:
-                return order
+                keeper.keep(socket.socket(fileno=files[-1]), order, files[:-1], stay=True, settle=settle)
+            except keeper.Begun as begun:
+                return begun
         for descriptor in files:
             os.close(descriptor)
 
@@ -335,7 +335,7 @@ def _files(stable: list[str]) -> list[list[Any]]:
 
 
 def _become(
-    order: dict[str, Any],
+    begun: keeper.Begun,
     runpy: ModuleType,
     *,
     handlers: dict[int, Any],
@@ -344,6 +344,7 @@ def _become(
     coerced: str | None,
 ) -> Callable[..., Any]:
     """Puts this process into the state of an interpreter that has just been started with the command of the order."""
+    order = begun.order
     command: list[str] = order["command"]
     cwd = os.getcwd()
     as_module = command[1] == "-m"
@@ -351,6 +352,7 @@ def _become(
     code = None if as_module else _compiled(script)
     if code is None and not as_module:
         # The interpreter has its own words for what is no program.
+        begun.wait()
         os.execve(command[0], command, order["env"])
     os.environ.clear()
     os.environ.update(order["env"])
@@ -373,6 +375,7 @@ def _become(
     _extend_path(order["env"].get("PYTHONPATH", ""), cwd)
     for name in ("_larder_keeper", "_larder_parent"):
         sys.modules.pop(name, None)
+    begun.wait()
     if as_module:
         sys.argv = ["-m", *command[3:]]
         call = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object)
@@ -395,6 +398,13 @@ def _compiled(path: str) -> CodeType | None:
     except Exception:
         return None
     return code
+
+
+def _settle(generators: list[Any]) -> None:
+    """What can be done before there is an order: it copies most of the pages that the start of a script changes."""
+    _seed(generators)
+    os.environ.update(dict(os.environ))
+    compile("import sys\n\n\ndef nothing(of=sys):\n    return {of: [of]}\n", "-", "exec", dont_inherit=True)
 
 
 def _seed(generators: list[Any]) -> None:
