@@ -27,7 +27,7 @@ async def agent(number: int) -> None:
         "host": "bench",
     }
     body = json.dumps(question).encode()
-    head = f"POST /v1/leases HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
+    head = f"POST /v1/leases/run HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
     head += f"Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     # They come as a fleet does, spread over a while, and so they ask again at different moments.
     await asyncio.sleep(number * min(wait, 20.0) / count)
@@ -42,8 +42,8 @@ async def agent(number: int) -> None:
         answer: dict[str, Any] = json.loads(await reader.readexactly(size))
         if not lines[0].startswith("http/1.1 200"):
             raise SystemExit(f"an agent was refused: {lines[0]}: {answer}")
-        if answer.get("job"):
-            print(json.dumps({"run": answer["job"]["subject"], "at": at}), flush=True)
+        if answer["lease"].get("job"):
+            print(json.dumps({"run": answer["lease"]["job"]["subject"], "at": at}), flush=True)
             await asyncio.Event().wait()  # it has work, and does not ask again
 
 

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Match, Mount
 from starlette.routing import Route as HttpRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import larder
 import larder_server.migrations
@@ -31,6 +32,7 @@ from larder_server.kernel.actions import Actions
 from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database
 from larder_server.kernel.http import Edge
+from larder_server.kernel.memory import Memory
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event, Handlers
 from larder_server.kernel.routing import Route
@@ -56,11 +58,13 @@ ROUTES: list[Route] = [
     *projects_api.ROUTES,
     *queues_api.ROUTES,
     *runs_api.ROUTES,
+    runs_api.taking(queues_api.LEASING),
     *events_api.ROUTES,
     *objects_api.ROUTES,
 ]
 TIMERS: list[Timer] = [*tenants_jobs.TIMERS, *queues_jobs.TIMERS, *runs_jobs.TIMERS]
 HANDLERS: Handlers = {name: [handler] for name, handler in runs_jobs.HANDLERS.items()}
+FORGETS = queues_jobs.FORGETS
 ACTIONS = Actions({"runs.enqueue": runs.enqueue})
 
 
@@ -91,7 +95,14 @@ def build(settings: Settings, *, local_secret: str = "") -> Server:
     schema.migrate(
         database, scripts=Path(str(resources.files(larder_server.migrations))), backups=settings.home / "backups"
     )
-    runtime = Runtime(database=database, objects=objects, handlers=HANDLERS, lease_seconds=settings.lease_seconds)
+    runtime = Runtime(
+        database=database,
+        objects=objects,
+        handlers=HANDLERS,
+        # on PostgreSQL other servers change things, too, and are heard when the background has begun
+        memory=Memory(FORGETS, hears_all=database.sqlite),
+        lease_seconds=settings.lease_seconds,
+    )
     runtime.transact(system(settings.tenant), lambda context: tenants.ensure(context, user=local_user()))
     if _identify(runtime, local_secret) is None:
         local_secret = runtime.transact(system(settings.tenant), _local_token).secret
@@ -138,44 +149,79 @@ def _identify_run(context: Context, secret: tenant_rules.RunSecret) -> Identity 
 
 
 class _Guests:
-    """Who has shown which secret in the last seconds, so that not every request asks the database.
+    """Who has shown which token, so that not every request asks the database.
 
     On SQLite only: there every change to tokens and users passes this process, and ends what is remembered. Tokens of
     runs are not remembered: their leases end without a word to this class.
     """
 
-    SECONDS = 5.0
+    SECONDS = 300.0
+    """After so long the database is asked again: what somebody changed by hand in its file counts from then on."""
     MOST = 10_000
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Identity]] = {}
+        self._known: dict[str, tuple[float, tenants.Guest]] = {}
         self._changes = 0
         runtime.listeners.append(self._hear)
 
     def remember(self, secret: str) -> Identity | None:
-        """Who the secret speaks for, when that was asked just now."""
-        until, identity = self._known.get(secret, (0.0, None))
-        return identity if time.monotonic() < until else None
+        """Who the secret speaks for, when that is known."""
+        until, guest = self._known.get(secret, (0.0, None))
+        if guest is None or time.monotonic() >= until:
+            return None
+        again = tenants.known_again(guest, self._runtime.notes, now=self._runtime.clock.now())
+        if again is not guest:
+            with self._lock:
+                if self._known.get(secret, (0.0, None))[1] is guest:
+                    if again is None:
+                        del self._known[secret]
+                    else:
+                        self._known[secret] = (until, again)
+        return None if again is None else again.identity
 
     def ask(self, secret: str) -> Identity | None:
         """Who the secret speaks for, by the database."""
+        if not self._runtime.database.sqlite or (parsed := tenant_rules.parse(secret)) is None:
+            return _identify(self._runtime, secret)
         changes = self._changes
-        identity = _identify(self._runtime, secret)
-        if identity is not None and not identity.run and self._runtime.database.sqlite:
-            with self._lock:
-                if len(self._known) >= self.MOST:
-                    self._known.clear()
-                if changes == self._changes:  # else it may be revoked by now
-                    self._known[secret] = (time.monotonic() + self.SECONDS, identity)
-        return identity
+        guest = self._runtime.view(system(parsed.tenant), lambda context: tenants.recognise(context, parsed))
+        if guest is None:
+            return None
+        with self._lock:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            if changes == self._changes:  # else it may be revoked by now
+                self._known[secret] = (time.monotonic() + self.SECONDS, guest)
+        return guest.identity
 
     def _hear(self, emitted: Sequence[Event]) -> None:
         if any(event.name.startswith("tenants.") for event in emitted):
             with self._lock:
                 self._changes += 1
                 self._known.clear()
+
+
+class _Application(Starlette):
+    """Finds an endpoint without arguments in its path by a look into a table.
+
+    The way through middleware and routes costs as much as an agent's idle question itself. Nothing is lost by leaving it
+    out: an endpoint's handler answers whatever happens, and no other route has the same path.
+    """
+
+    def __init__(self, endpoints: Sequence[HttpRoute], **options: Any) -> None:
+        super().__init__(**options)
+        self._plain = {(method, one.path): one.endpoint for one in endpoints if "{" not in one.path
+                       for method in one.methods or ()}  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._plain.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if handler is None:
+            await super().__call__(scope, receive, send)
+        else:
+            response = await handler(Request(scope, receive, send))
+            await response(scope, receive, send)
 
 
 def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Starlette:
@@ -246,9 +292,11 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
     async def failed(request: Request, problem: Exception) -> Response:
         return edge.refuse(request, problem)
 
-    application = Starlette(
+    endpoints = edge.routes(ROUTES)
+    application = _Application(
+        endpoints,
         routes=[
-            *edge.routes(ROUTES),
+            *endpoints,
             HttpRoute("/healthz", healthz),
             HttpRoute("/readyz", readyz),
             HttpRoute("/metrics", metrics),

@@ -1,5 +1,6 @@
 """`larder up`: the server in one process, with what it needs beside it."""
 
+import gc
 import json
 import logging
 import os
@@ -121,6 +122,9 @@ def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> Non
             timeout_keep_alive=75, timeout_graceful_shutdown=5, proxy_headers=False,
         )
     )  # fmt: skip
+    # What is here now stays: thousands of agents that wait would make each pass over it a pause that everybody feels.
+    gc.collect()
+    gc.freeze()
     ready = threading.Thread(target=_when_ready, args=(edge, settings, fleet, as_json), daemon=True)
     ready.start()
     try:

@@ -49,6 +49,7 @@ class FakeServer:
             (runs.DELETE, self.delete),
             (runs.CLONE, self.clone),
             (runs.ENQUEUE, self.enqueue),
+            (runs.TAKE, self.take),
             (runs.START, self.start),
             (runs.STOP, self.stop),
             (runs.RESET, self.reset),
@@ -242,6 +243,21 @@ class FakeServer:
         if self.found(run_id).status.final:
             raise errors.Conflict("it has ended")
         return self.put(run_id, status=RunStatus.RUNNING, attempt=start.fence, host=start.host, started=now())
+
+    def take(self, order: queues.LeaseRequest) -> runs.Taken:
+        """A lease as it is answered, and the run that it starts."""
+        lease = next(function for endpoint, function in self.answers if endpoint is queues.LEASE)
+        while True:
+            given: queues.Lease = lease(order)
+            job = given.job
+            if job is None or job.kind != "run":
+                return runs.Taken(lease=given)
+            try:
+                return runs.Taken(
+                    lease=given, run=self.start(runs.Start(fence=job.fence, host=order.host), job.subject)
+                )
+            except (errors.Conflict, errors.NotFound):
+                self.complete(queues.Hold(fence=job.fence), job.id)
 
     def stop(self, stop: runs.Stop, run_id: str) -> runs.Run:
         run = self.found(run_id)

@@ -104,6 +104,8 @@ class Supervision:
         self._force_at = float("inf")
         self._news = threading.Event()
         self._over = threading.Event()
+        self._send_at = float("inf")
+        self._sending = False
         self._shipping = threading.Lock()
         self._around = contextlib.ExitStack()
         self._writer: Writer | None = None
@@ -184,7 +186,6 @@ class Supervision:
         self._fact("execution", self._executed)
         if "machine" not in capture.switched_off({}, order.env):
             self._fact("machine", here())  # a run that ends before it is watched has a machine, too
-        sender = threading.Thread(target=self._send, name="ship", daemon=True)
         began = time.monotonic()
         execution = executor.start(order)
         with self._lock:
@@ -194,7 +195,7 @@ class Supervision:
                 self._force_at = float("inf")
         if stopped:
             execution.stop(force=force)
-        sender.start()
+        self._send_at = began + SLOW
         try:
             exit = self._watch(execution, order, began)
         finally:
@@ -309,7 +310,10 @@ class Supervision:
                     self._errors.append(shown)
             if self._writer is not None:
                 self._writer.record(format.CONSOLE, stream, text, 0)
-            self._news.set()
+            if self._sending:
+                self._news.set()
+            else:
+                self._send_at = min(self._send_at, time.monotonic() + FIRST)
 
         return Lines(write)
 
@@ -327,7 +331,12 @@ class Supervision:
         if not self._observed and now - began >= SAMPLES_AFTER:
             self._observed = True
             self._observe(execution, order)
-        return max(0.0, min(SLOW, limit - now if self._cause is None else SLOW, self._force_at - now))
+        if now >= self._send_at:  # not before: a run that is over by then has no thread of its own
+            self._send_at = float("inf")
+            self._sending = True
+            threading.Thread(target=self._send, name="ship", daemon=True).start()
+        first = SLOW if self._sending else self._send_at - now
+        return max(0.0, min(SLOW, limit - now if self._cause is None else SLOW, self._force_at - now, first))
 
     # -- what is seen from outside
 
@@ -353,8 +362,6 @@ class Supervision:
         shipper = self._shipper
         assert shipper is not None
         pause, sent_at = SLOW, time.monotonic()
-        if self._news.wait(SLOW):
-            self._over.wait(FIRST)
         while not self._over.is_set():
             self._news.clear()
             try:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import queue
+import secrets
 import signal
 import socket
 import sys
@@ -47,6 +48,7 @@ class Work:
     job: queues.Job
     seconds: float
     token: str = ""
+    run: "runs.Run | None" = field(default=None, repr=False)
     due: float = 0.0
     lost: bool = False
     ending: bool = False
@@ -97,6 +99,9 @@ class Agent:
         self._settings = settings or workspace.Settings.load()
         self._say = say or _say
         self._meter = machine.Meter([gpu.index for gpu in self.capacity.gpus])
+        self._process = secrets.token_hex(8)
+        self._received = 0
+        self._unanswered = False
         self._works: set[Work] = set()
         self._leased: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -189,14 +194,20 @@ class Agent:
             load=self._meter.load(),
             host=socket.gethostname(),
             version=__version__,
+            ask=f"{self._process}.{self._received}",
+            repeated=self._unanswered,
         )
-        lease = self._transport.call(queues.LEASE, order)
+        self._unanswered = True  # until there is an answer: a run may have been started for it already
+        taken = self._transport.call(runs.TAKE, order)
+        self._unanswered = False
+        lease = taken.lease
         if lease.drain:
             self._say(f"agent {self.name}: shall end after its work")
             self.drain(patient=True)
         if lease.job is None:
             return None
-        work = Work(lease.job, lease.seconds, lease.token or self._transport.token)
+        self._received += 1
+        work = Work(lease.job, lease.seconds, lease.token or self._transport.token, taken.run)
         work.due = time.monotonic() + _pause(work)
         if self._draining.is_set():
             self._return(work, cause="")
@@ -287,14 +298,9 @@ class Agent:
     # -- one run
 
     def _execute(self, work: Work) -> None:
-        run_id, fence = work.job.subject, work.job.fence
-        try:
-            if work.job.kind != "run":
-                raise Invalid(f"This agent does not know how to execute a {work.job.kind}.")
-            start = runs.Start(fence=fence, agent=self.name, host=socket.gethostname())
-            run = self._insist(lambda: self._transport.call(runs.START, start, run_id=run_id))
-        except (Conflict, NotFound, Invalid) as refusal:
-            self._say(f"agent {self.name}: run {work.name} cannot start: {refusal}")
+        run, fence = work.run, work.job.fence
+        if run is None:
+            self._say(f"agent {self.name}: cannot execute {work.name}, a {work.job.kind}")
             with contextlib.suppress(LarderError):
                 self._transport.call(queues.COMPLETE, queues.Hold(fence=fence), job_id=work.job.id)
             return
@@ -322,16 +328,20 @@ class Agent:
         order: Order | None = None
         try:
             supervised.begin()
-            order = workspace.prepare(
-                run,
-                transport=self._transport,
-                attempt=work.job.fence,
-                token=work.token,
-                settings=self._settings,
-                say=supervised.note,
-                cancelled=lambda: supervised.stopped,
-                fact=supervised.fact,
-                gpus=work.job.gpus,
+            # A server that is away for a while must not fail a run whose code is just being fetched.
+            order = self._insist(
+                lambda: workspace.prepare(
+                    run,
+                    transport=self._transport,
+                    attempt=work.job.fence,
+                    token=work.token,
+                    settings=self._settings,
+                    say=supervised.note,
+                    cancelled=lambda: supervised.stopped,
+                    fact=supervised.fact,
+                    gpus=work.job.gpus,
+                ),
+                over=lambda: supervised.stopped,
             )
             limits = dataclasses.replace(order.limits, processes=order.limits.processes or self._processes)
             order = dataclasses.replace(order, limits=limits)
@@ -405,16 +415,21 @@ class Agent:
     def _grace_of_a_run(self) -> float:
         return self._grace if self._grace != float("inf") else 30.0
 
-    def _insist(self, call: Callable[[], Result], *, patience: float = 600.0) -> Result:
+    def _insist(
+        self, call: Callable[[], Result], *, patience: float = 600.0, over: Callable[[], bool] = lambda: False
+    ) -> Result:
+        """Call until the server answers; Unavailable after `patience` seconds, or as soon as it is `over`."""
         deadline = time.monotonic() + patience
         pause = 0.2
         while True:
             try:
                 return call()
             except Unavailable:
-                if time.monotonic() > deadline or self._hurry.is_set():
-                    raise
-                time.sleep(pause)
+                again = time.monotonic() + pause
+                while time.monotonic() < again:
+                    if time.monotonic() > deadline or self._hurry.is_set() or over():
+                        raise
+                    time.sleep(min(0.2, pause))
                 pause = min(pause * 2, _PATIENCE)
 
     # -- around

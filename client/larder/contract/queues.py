@@ -144,7 +144,9 @@ class Jobs:
 class LeaseRequest:
     """An agent asks for work from the first of `queues` that has some; waits up to `wait` seconds (0 to 60).
 
-    With a `capacity` it is given only what fits beside the jobs that it holds already.
+    With a `capacity` it is given only what fits beside the jobs that it holds already. `ask` is the same, and nobody
+    else's, until an answer with a job has come; `repeated` says that an answer to it was lost, and then the job that
+    was given with that answer is given again.
     """
 
     queues: list[str]
@@ -154,6 +156,8 @@ class LeaseRequest:
     load: Load | None = None
     host: str = ""
     version: str = ""
+    ask: str = ""
+    repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from larder.contract.endpoint import Bytes, Endpoint, Nothing, Role
+from larder.contract.queues import Lease, LeaseRequest, Why
 from larder.contract.queues import Needs as Needs
-from larder.contract.queues import Why
 from larder.contract.values import Param as Param
 
 
@@ -229,6 +229,14 @@ class Start:
     fence: int
     agent: str = ""
     host: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A lease, and the run that was started with it; no run when the job is about something else, or there is none."""
+
+    lease: Lease
+    run: Run | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -514,6 +522,14 @@ CLONE = Endpoint(
 )
 ENQUEUE = Endpoint(
     "POST", "/v1/runs/{run_id}/enqueue", Enqueue, Run, "Put a draft into a queue", Role.CONTRIBUTOR, for_runs=True
+)
+TAKE = Endpoint(
+    "POST",
+    "/v1/leases/run",
+    LeaseRequest,
+    Taken,
+    "Lease the next job and start its run, waiting for one if asked",
+    Role.CONTRIBUTOR,
 )
 START = Endpoint("POST", "/v1/runs/{run_id}/start", Start, Run, "Start a leased run", Role.CONTRIBUTOR)
 STOP = Endpoint("POST", "/v1/runs/{run_id}/stop", Stop, Run, "Ask a run to stop", Role.CONTRIBUTOR, for_runs=True)

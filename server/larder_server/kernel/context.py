@@ -8,6 +8,7 @@ from larder.contract.errors import Denied
 from larder_server.kernel import outbox
 from larder_server.kernel.clock import Clock
 from larder_server.kernel.database import Statements
+from larder_server.kernel.memory import Fact
 from larder_server.kernel.notes import Notes
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event
@@ -32,6 +33,7 @@ class Context:
     listening_since: int = 0
     """Since when this server can hear such holders without a break: what they could not tell it was not their fault."""
     emitted: list[Event] = field(default_factory=list)
+    found: list[Fact] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:
         """Write an event into the outbox of this transaction; it is handed out after the commit."""
@@ -45,6 +47,10 @@ class Context:
     def note(self, topic: str, key: str, value: Any) -> None:
         """Remember a small fact that need not survive this process; also in a view."""
         self.notes.put(self.tenant, topic, key, value)
+
+    def remember(self, topic: str, key: str, value: Any, *, seconds: float) -> None:
+        """Keep a fact found here, for at most so long, until an event ends it; nothing is kept of what was undone."""
+        self.found.append(Fact(topic=topic, key=key, value=value, seconds=seconds))
 
     def take_notes(self, topic: str) -> dict[str, Any]:
         """The facts noted for this tenant since they were last taken, by key."""

@@ -5,13 +5,15 @@ together, each piece of work behind its own savepoint, so that one failing does 
 """
 
 import queue
+import sqlite3
 import threading
 import time
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -25,8 +27,14 @@ Work = Callable[[Connection], Result]
 GROUP = 64
 """The most pieces of work that share one transaction on SQLite."""
 
+READERS = 20
+"""The most views at a time on SQLite; further ones wait."""
+
 RETRIES = 5
 """How often a transaction that PostgreSQL broke off (deadlock, serialisation) is tried again."""
+
+_KEPT_READERS = 8
+_PATIENCE = 30.0
 
 
 @lru_cache(maxsize=2000)
@@ -40,7 +48,9 @@ class Statements:
     def __init__(self, connection: Connection, tenant: str) -> None:
         self._connection = connection
         self._tenant = tenant
-        self.postgres = connection.dialect.name == "postgresql"
+        self._dialect = connection.dialect
+        self.postgres = self._dialect.name == "postgresql"
+        self._sqlite = None if self.postgres else _driver(connection)
         self.aside = "" if self.postgres else "+"
         """Before a column that must not choose the index: SQLite, without statistics, takes any index on the tenant."""
         self.for_update = " for update" if self.postgres else ""
@@ -50,34 +60,87 @@ class Statements:
 
     def execute(self, sql: str, **params: Any) -> Sequence[Row[Any]]:
         """Run a statement that answers rows."""
-        return self._run(sql, params).fetchall()
+        cursor = self._run(sql, params)
+        if self._sqlite is None:
+            return cast(Sequence[Row[Any]], cursor.fetchall())
+        make = _row(cursor.description)
+        with _Translated(sql):
+            return [make(row) for row in cursor.fetchall()]
 
     def one(self, sql: str, **params: Any) -> Row[Any] | None:
         """The first row, or None."""
-        return self._run(sql, params).fetchone()
+        cursor = self._run(sql, params)
+        if self._sqlite is None:
+            return cast("Row[Any] | None", cursor.fetchone())
+        with _Translated(sql):
+            row = cursor.fetchone()
+        return None if row is None else _row(cursor.description)(row)
 
     def change(self, sql: str, **params: Any) -> int:
         """Run an insert, update or delete without `returning`; the number of rows changed."""
-        return self._run(sql, params).rowcount
+        return int(self._run(sql, params).rowcount)
 
     def many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run one statement for each of `rows`; the driver is given them as they are, without SQLAlchemy's per-row work."""
-        compiled, order = _compiled(sql, self._connection.dialect)
+        compiled, order = _compiled(sql, self._dialect)
         values: list[Any]
         if order is None:
             values = [{"tenant": self._tenant, **row} for row in rows]
         else:
             values = [tuple(self._tenant if name == "tenant" else row[name] for name in order) for row in rows]
-        if values:
+        if not values:
+            return
+        if self._sqlite is None:
             self._connection.exec_driver_sql(compiled, values)
+            return
+        with _Translated(sql):
+            self._sqlite.executemany(compiled, values)
 
-    def _run(self, sql: str, params: dict[str, Any]) -> sa.CursorResult[Any]:
+    def _run(self, sql: str, params: dict[str, Any]) -> Any:
         params["tenant"] = self._tenant
-        compiled, order = _compiled(sql, self._connection.dialect)
-        # in the driver's words: SQLAlchemy would take longer to look at a text than SQLite to answer it
-        return self._connection.exec_driver_sql(
-            compiled, params if order is None else tuple(params[name] for name in order)
-        )
+        compiled, order = _compiled(sql, self._dialect)
+        if self._sqlite is None:
+            # in the driver's words: SQLAlchemy would take longer to look at a text than the database to answer it
+            return self._connection.exec_driver_sql(
+                compiled, params if order is None else tuple(params[name] for name in order)
+            )
+        assert order is not None, "the driver of SQLite takes parameters by place"
+        # to the driver itself: SQLite answers most questions in a fifth of the time that SQLAlchemy takes to hand them on
+        with _Translated(sql):
+            return self._sqlite.execute(compiled, [params[name] for name in order])
+
+
+class _Translated:
+    """Raises what SQLite's driver says against a statement in the words of SQLAlchemy, as on PostgreSQL."""
+
+    __slots__ = ("_sql",)
+
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise sa.exc.DBAPIError.instance(
+                self._sql, None, error, sqlite3.Error, hide_parameters=True
+            ) from error  # fmt: skip
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
+
+
+def _row(description: Sequence[Sequence[Any]]) -> Callable[[Sequence[Any]], Row[Any]]:
+    """Makes rows whose columns are attributes, as those of SQLAlchemy are, for a hundredth of the cost."""
+    return _row_class(tuple([column[0] for column in description]))
+
+
+@lru_cache(maxsize=2000)
+def _row_class(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Row[Any]]:
+    kind = namedtuple("Row", columns, rename=True)  # type: ignore[misc]
+    return cast(Callable[[Sequence[Any]], Row[Any]], kind._make)
 
 
 @lru_cache(maxsize=2000)
@@ -99,6 +162,8 @@ class Database:
         self.url = url
         self.sqlite = url.startswith("sqlite")
         self._writer: _GroupingWriter | None = None
+        self._readers: deque[Connection] = deque()
+        self._reading = threading.Semaphore(READERS)
         if self.sqlite:
             self.engine: sa.Engine = sa.create_engine(
                 url,
@@ -106,7 +171,7 @@ class Database:
                 pool_size=8,
                 max_overflow=16,
                 hide_parameters=True,
-                connect_args={"check_same_thread": False},
+                connect_args={"check_same_thread": False, "cached_statements": 500},
             ).execution_options(isolation_level="AUTOCOMMIT")
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
         else:
@@ -117,18 +182,50 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view for one request; changes nothing."""
-        with self.engine.connect() as connection:
-            if not self.sqlite:
-                # one snapshot for all statements: between two of them somebody may move points from heads into blocks
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-                with connection.begin():
-                    yield connection
-                return
-            connection.exec_driver_sql("begin")
-            try:
+        if self.sqlite:
+            with self._reader() as connection:
                 yield connection
-            finally:
-                connection.exec_driver_sql("rollback")
+            return
+        with self.engine.connect() as connection:
+            # one snapshot for all statements: between two of them somebody may move points from heads into blocks
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[Connection]:
+        """A connection that stays open between views: SQLAlchemy takes longer to hand one out than most views last."""
+        if not self._reading.acquire(timeout=_PATIENCE):
+            raise Unavailable("too many questions at a time", hint="try again")
+        try:
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self.engine.connect()
+            sqlite = _driver(connection)
+            try:
+                with _Translated("begin"):
+                    sqlite.execute("begin")
+                try:
+                    yield connection
+                finally:
+                    with _Translated("rollback"):
+                        sqlite.execute("rollback")
+            except sa.exc.DBAPIError:
+                connection.close()  # whatever ails it, the next view shall begin with a sound one
+                raise
+            except BaseException:
+                self._keep(connection)
+                raise
+            self._keep(connection)
+        finally:
+            self._reading.release()
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._readers) < _KEPT_READERS:
+            self._readers.append(connection)
+        else:
+            connection.close()
 
     def write(self, work: Work[Result]) -> Result:
         """Do `work` in one transaction and return its result once that is durable."""
@@ -151,6 +248,8 @@ class Database:
         """Finish the writes that wait, then let go of the connections."""
         if self._writer is not None:
             self._writer.close()
+        while self._readers:
+            self._readers.pop().close()
         self.engine.dispose()
 
 
@@ -195,22 +294,27 @@ class _GroupingWriter:
 
     def _write(self, connection: Connection, jobs: list[tuple[Work[Any], Future[Any]]]) -> None:
         done: list[tuple[Future[Any], Any]] = []
+
+        def say(sql: str) -> None:
+            with _Translated(sql):
+                _driver(connection).execute(sql)
+
         try:
-            connection.exec_driver_sql("begin immediate")
+            say("begin immediate")
             for work, future in jobs:
-                connection.exec_driver_sql("savepoint work")
+                say("savepoint work")
                 try:
                     result = work(connection)
                 except BaseException as problem:  # a caller's error is the caller's; the writer lives on
-                    connection.exec_driver_sql("rollback to work")
+                    say("rollback to work")
                     future.set_exception(problem)
                 else:
                     done.append((future, result))
-                connection.exec_driver_sql("release work")
-            connection.exec_driver_sql("commit")
+                say("release work")
+            say("commit")
         except BaseException as problem:  # the disk is full, the file is gone: everybody in the group hears it
-            if connection.connection.dbapi_connection is not None and connection.connection.in_transaction:
-                connection.exec_driver_sql("rollback")
+            if connection.connection.dbapi_connection is not None and _driver(connection).in_transaction:
+                say("rollback")
             for _, future in jobs:
                 if not future.done():
                     future.set_exception(problem)

@@ -14,23 +14,37 @@ class Waiter:
 
     wants: Callable[[Event], bool]
     alone: bool
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: bool = False
     event: Event | None = None
+    _asleep: asyncio.Future[None] | None = None
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a wanted event; whether one came."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.woken.wait()
-        except TimeoutError:
-            return False
-        self.woken.clear()
-        return True
+        if not self.woken:
+            # a bare future and a bare timer: thousands wait here, and each end of a wait is paid for
+            loop = asyncio.get_running_loop()
+            self._asleep = loop.create_future()
+            timer = loop.call_later(seconds, _release, self._asleep)
+            try:
+                await self._asleep
+            finally:
+                timer.cancel()
+                self._asleep = None
+        woken, self.woken = self.woken, False
+        return woken
 
-    def wake(self, event: Event) -> None:
-        """Let the waiter go on."""
-        self.event = event
-        self.woken.set()
+    def wake(self, event: Event | None) -> None:
+        """Let the waiter go on; without an event, for good."""
+        if event is not None:
+            self.event = event
+        self.woken = True
+        if self._asleep is not None:
+            _release(self._asleep)
+
+
+def _release(asleep: asyncio.Future[None]) -> None:
+    if not asleep.done():
+        asleep.set_result(None)
 
 
 @dataclass
@@ -77,7 +91,7 @@ class Hub:
                 del (line.alone if alone else line.all)[waiter]
                 if not line.alone and not line.all:
                     del self._lines[key]
-            if alone and waiter.woken.is_set() and waiter.event is not None:
+            if alone and waiter.woken and waiter.event is not None:
                 # woken in the moment of leaving: somebody else can use it
                 self._wake(tenant, [waiter.event], only_alone=True)
 
@@ -103,7 +117,7 @@ class Hub:
         self.closed = True
         for line in self._lines.values():
             for waiter in [*line.all, *line.alone]:
-                waiter.woken.set()
+                waiter.wake(None)
 
     def _wake(self, tenant: str, events: list[Event], *, only_alone: bool = False) -> None:
         for event in events:
@@ -119,6 +133,6 @@ class Hub:
 
 def _wake_first(waiters: Iterator[Waiter], event: Event) -> None:
     for waiter in waiters:
-        if not waiter.woken.is_set() and waiter.wants(event):
+        if not waiter.woken and waiter.wants(event):
             waiter.wake(event)
             return

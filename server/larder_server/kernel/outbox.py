@@ -73,8 +73,9 @@ def read(db: Statements, query: contract.EventQuery) -> contract.Events:
 
 def unhandled(db: Statements, limit: int = 100) -> Sequence[Unhandled]:
     """Events of all tenants that wait for a handler, oldest first."""
+    # aside: SQLite would go through all events that ever were, in their order, to find the few that wait
     rows = db.execute("select seq, tenant, name, subject, data, handled from events where handled <= 0"
-                      " order by seq limit :limit", limit=limit)  # fmt: skip
+                      f" order by {db.aside}seq limit :limit", limit=limit)  # fmt: skip
     return [
         Unhandled(sequence=row.seq, tenant=row.tenant, failures=-row.handled,
                   event=Event(name=row.name, subject=row.subject, data=json.loads(row.data)))

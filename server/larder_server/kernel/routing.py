@@ -6,6 +6,7 @@ from typing import Any, Concatenate
 
 from larder.contract.endpoint import Body, Bytes, Endpoint, Nothing, Result
 from larder_server.kernel.context import Context
+from larder_server.kernel.memory import Recollection
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event
 
@@ -34,6 +35,8 @@ class Waiting:
     """The names of the events that may be wanted; empty for any."""
     worth: Callable[[Context, Any], bool] | None = None
     """In a view: whether the answer would change or give anything. Until then no transaction is opened."""
+    idle: Callable[[Recollection, Any], bool] | None = None
+    """Whether it is known without the database that `worth` says no. On the event loop: must not block."""
     nothing: Callable[[Any], Any] | None = None
     """The answer that was never worth giving; goes with `worth`."""
     still: Callable[[Context, Event], bool] | None = None

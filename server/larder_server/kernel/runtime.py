@@ -17,6 +17,7 @@ from larder_server.kernel.clock import Clock, SystemClock
 from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database, Statements
 from larder_server.kernel.hub import Hub
+from larder_server.kernel.memory import Fact, Memory, Recollection
 from larder_server.kernel.notes import Notes
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event, Handlers
@@ -47,6 +48,7 @@ class Runtime:
     hub: Hub = field(default_factory=Hub)
     handlers: Handlers = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    memory: Memory = field(default_factory=Memory)
     lease_seconds: float = 30.0
     listening_since: int = 0
 
@@ -68,14 +70,25 @@ class Runtime:
         """
         return 60.0 if self.database.sqlite else min(60.0, max(1.0, self.hub.waiting / 50))
 
+    def recollection(self, tenant: str) -> Recollection:
+        """What is known of a tenant without the database."""
+        return Recollection(tenant=tenant, clock=self.clock, memory=self.memory, notes=self.notes)
+
     def view(self, identity: Identity, work: Callable[[Context], Result]) -> Result:
         """Do work that changes nothing, on a consistent view."""
+        since = self.memory.changes
         with self.database.read() as connection:
-            return work(self._context(identity, Statements(connection, identity.tenant)))
+            context = self._context(identity, Statements(connection, identity.tenant))
+            result = work(context)
+        if context.found:
+            self.memory.keep(identity.tenant, context.found, since=since)
+        return result
 
     def transact(self, identity: Identity, work: Callable[[Context], Result]) -> Result:
         """Do work in one transaction; its events are handed out after the commit."""
         emitted: list[Event] = []
+        found: list[Fact] = []
+        since = self.memory.changes
         asked = time.monotonic()
 
         def in_transaction(connection: object) -> Result:
@@ -83,16 +96,23 @@ class Runtime:
                 self.listen_anew()  # the database was locked, and renewals have waited as well
             context = self._context(identity, Statements(connection, identity.tenant))  # type: ignore[arg-type]
             result = work(context)
-            emitted[:] = context.emitted
+            emitted[:], found[:] = context.emitted, context.found
             return result
 
         result = self.database.write(in_transaction)
+        if found:
+            self.memory.keep(identity.tenant, found, since=since)  # before what the events of this transaction end
         for listener in self.listeners:
             listener(emitted)
-        self.hub.publish(identity.tenant, emitted)
+        self.publish(identity.tenant, emitted)
         if any(event.name in self.handlers for event in emitted):
             self.dispatch_soon.set()
         return result
+
+    def publish(self, tenant: str, events: Sequence[Event]) -> None:
+        """Tell of what was committed: the memory first, so that nobody who is woken recalls what holds no longer."""
+        self.memory.hear(tenant, events)
+        self.hub.publish(tenant, events)
 
     dispatch_soon: threading.Event = field(default_factory=threading.Event)
     listeners: list[Callable[[Sequence[Event]], None]] = field(default_factory=list)
@@ -191,6 +211,7 @@ class Background:
                     db = Statements(connection, "")
                     if since is None:
                         since = outbox.newest(db)
+                        self._runtime.memory.listen()
                     heard = outbox.since(db, since)
             except Exception:  # the database may be away for a while; the thread must outlive that
                 log.exception("listening for other servers failed; trying again")
@@ -200,7 +221,7 @@ class Background:
             for item in heard:
                 if item.sequence not in rung:
                     rung[item.sequence] = now
-                    self._runtime.hub.publish(item.tenant, [item.event])
+                    self._runtime.publish(item.tenant, [item.event])
             # a transaction may take a number early and commit late: look again at the numbers of the last moments
             for sequence in sorted(rung):
                 if now - rung[sequence] < _LATE_COMMIT:

@@ -18,6 +18,19 @@ def _wants(order: LeaseRequest, event: Event, _: dict[str, str]) -> bool:
     return not needs or order.capacity is None or not rules.lacks(msgspec.convert(needs, Needs), order.capacity)
 
 
+LEASING = Waiting(
+    satisfied=lambda lease: lease.job is not None or lease.drain,
+    seconds=lambda order: min(max(order.wait, 0.0), rules.LONGEST_WAIT),
+    wants=_wants,
+    names=frozenset({events.JOB_WAITING, events.JOB_ENDED, events.AGENT_CALLED}),
+    alone=True,
+    idle=service.surely_idle,
+    worth=service.worth_leasing,
+    nothing=lambda _: Lease(),
+    still=service.still_waiting,
+)
+"""How an agent waits for a job. Sound as long as every way in which a job comes to wait emits `events.JOB_WAITING`."""
+
 ROUTES = [
     bind(queues.LIST, service.every),
     bind(queues.SHOW, service.show),
@@ -26,16 +39,7 @@ ROUTES = [
     bind(
         queues.LEASE,
         service.lease,
-        waiting=Waiting(
-            satisfied=lambda lease: lease.job is not None or lease.drain,
-            seconds=lambda order: min(max(order.wait, 0.0), rules.LONGEST_WAIT),
-            wants=_wants,
-            names=frozenset({events.JOB_WAITING, events.JOB_ENDED, events.AGENT_CALLED}),
-            alone=True,
-            worth=service.worth_leasing,
-            nothing=lambda _: Lease(),
-            still=service.still_waiting,
-        ),
+        waiting=LEASING,
     ),
     bind(queues.RENEW, service.renew),
     bind(queues.COMPLETE, service.complete),

@@ -6,6 +6,9 @@ from larder_server.kernel.outbox import Event
 
 JOB_WAITING = "queues.job_waiting"
 JOB_ENDED = "queues.job_ended"
+UNHEARD = "unheard"
+"""The cause of a lease that expired without a word of its holder, who may never have heard of it."""
+
 LEASE_EXPIRED = "queues.lease_expired"
 AGENT_CALLED = "queues.agent_called"
 
@@ -23,6 +26,7 @@ def job_ended(job_id: str, *, queue: str, agent: str) -> Event:
 
 
 def lease_expired(subject: str, *, kind: str, fence: int, agent: str, cause: str) -> Event:
+    """`cause`: `agent_lost`, `preempted`, UNHEARD, or empty for a job that never began."""
     return Event(
         name=LEASE_EXPIRED, subject=subject, data={"kind": kind, "fence": fence, "agent": agent, "cause": cause}
     )

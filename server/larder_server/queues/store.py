@@ -157,13 +157,14 @@ def lock_waiting(context: Context, id: str, *, patient: bool) -> bool:
     ) is not None  # fmt: skip
 
 
-def lease(context: Context, id: str, *, agent: str, gpus: Sequence[int], now: int, expires: int) -> Job:
+def lease(context: Context, id: str, *, agent: str, ask: str, gpus: Sequence[int], now: int, expires: int) -> Job:
     row = context.db.one(
-        "update jobs set state = 'leased', fence = fence + 1, agent = :agent, gpus = :gpus, leased = :now,"
-        " lease_expires = :expires, stop = 0, reserved = '' where tenant = :tenant and id = :id"
+        "update jobs set state = 'leased', fence = fence + 1, agent = :agent, ask = :ask, gpus = :gpus, leased = :now,"
+        " lease_expires = :expires, heard = 0, stop = 0, reserved = '' where tenant = :tenant and id = :id"
         f" returning {_COLUMNS}",
         id=id,
         agent=agent,
+        ask=ask,
         gpus=json.dumps(list(gpus)),
         now=now,
         expires=expires,
@@ -172,23 +173,54 @@ def lease(context: Context, id: str, *, agent: str, gpus: Sequence[int], now: in
     return _job(row)
 
 
+def given_for(context: Context, ask: str, *, agent: str) -> Job | None:
+    """The job that an agent holds since this question, kept as it is until the end of the transaction."""
+    row = context.db.one(
+        f"select {_COLUMNS} from jobs where tenant = :tenant and state = 'leased' and agent = :agent"
+        f" and {context.db.aside}ask = :ask limit 1{context.db.for_update}",
+        agent=agent,
+        ask=ask,
+    )
+    return None if row is None else _job(row)
+
+
 def reserve(context: Context, id: str, *, agent: str) -> None:
     context.db.change("update jobs set reserved = :agent where tenant = :tenant and id = :id", id=id, agent=agent)
 
 
 def renew(context: Context, id: str, *, expires: int) -> None:
     context.db.change(
-        "update jobs set lease_expires = :expires where tenant = :tenant and id = :id", id=id, expires=expires
+        "update jobs set lease_expires = :expires, heard = 1 where tenant = :tenant and id = :id",
+        id=id,
+        expires=expires,
     )
 
 
-def put_back(context: Context, id: str, *, now: int) -> None:
+def hear(context: Context, id: str) -> None:
+    """The holder has said a word."""
+    context.db.change("update jobs set heard = 1 where tenant = :tenant and id = :id", id=id)
+
+
+def was_heard(context: Context, id: str) -> bool:
+    row = context.db.one("select heard from jobs where tenant = :tenant and id = :id", id=id)
+    return row is not None and bool(row.heard)
+
+
+def put_back(context: Context, id: str, *, now: int, cause: str) -> None:
     context.db.change(
         "update jobs set state = 'waiting', agent = '', gpus = '[]', lease_expires = null, leased = null,"
-        " entered = :now, stop = 0 where tenant = :tenant and id = :id",
+        " entered = :now, stop = 0, cause = :cause where tenant = :tenant and id = :id",
         id=id,
         now=now,
+        cause=cause,
     )
+
+
+def cause_of(context: Context, id: str) -> str:
+    """Why the lease before the present one ended."""
+    row = context.db.one("select cause from jobs where tenant = :tenant and id = :id", id=id)
+    assert row is not None, "the caller has the job"
+    return str(row.cause)
 
 
 def set_stop(context: Context, id: str) -> None:

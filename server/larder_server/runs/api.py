@@ -1,9 +1,12 @@
 """Runs over HTTP."""
 
+import dataclasses
+
 from larder.contract import runs
+from larder.contract.queues import Lease
 from larder.contract.runs import ConsoleQuery
 from larder_server.kernel.outbox import Event
-from larder_server.kernel.routing import Waiting, bind, bind_download
+from larder_server.kernel.routing import Route, Waiting, bind, bind_download
 from larder_server.runs import events, service
 
 _LONGEST_WAIT = 60.0
@@ -11,6 +14,19 @@ _LONGEST_WAIT = 60.0
 
 def _wants(_: ConsoleQuery, event: Event, path: dict[str, str]) -> bool:
     return event.name == events.LOGGED and event.subject == path["run_id"]
+
+
+def taking(leasing: Waiting) -> Route:
+    """Leases a job and starts its run; waits as for a lease."""
+    return bind(
+        runs.TAKE,
+        service.take,
+        waiting=dataclasses.replace(
+            leasing,
+            satisfied=lambda taken: leasing.satisfied(taken.lease),
+            nothing=lambda order: runs.Taken(lease=Lease()),
+        ),
+    )
 
 
 ROUTES = [

@@ -9,7 +9,7 @@ from larder_server.runs import events, service
 
 def _on_lease_expired(context: Context, event: Event) -> None:
     if event.data["kind"] == service.KIND:
-        cause = Cause(event.data.get("cause", Cause.AGENT_LOST))
+        cause = event.data.get("cause", Cause.AGENT_LOST.value)
         service.lease_expired(context, run_id=event.subject, fence=event.data["fence"], cause=cause)
 
 
@@ -17,5 +17,5 @@ def _tidy(context: Context, event: Event) -> None:
     service.tidy(context, run_id=event.subject)
 
 
-HANDLERS = {queues.LEASE_EXPIRED: _on_lease_expired, events.FINISHED: _tidy, events.TIDY_DUE: _tidy}
+HANDLERS = {queues.LEASE_EXPIRED: _on_lease_expired, events.TIDY_DUE: _tidy}
 TIMERS = [(30.0, service.mark_lost)]

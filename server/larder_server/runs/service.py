@@ -10,7 +10,7 @@ import numpy as np
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
 from larder.contract.ids import is_id, new_id
-from larder.contract.queues import Why
+from larder.contract.queues import Hold, Job, LeaseRequest, Why
 from larder.contract.runs import (
     Acknowledged,
     Artifact,
@@ -43,11 +43,13 @@ from larder.contract.runs import (
     Series,
     Start,
     Stop,
+    Taken,
 )  # fmt: skip
 from larder_server.kernel.context import Context
 from larder_server.kernel.outbox import Event
 from larder_server.kernel.routing import Download
 from larder_server.projects import service as projects
+from larder_server.queues import events as queue_events
 from larder_server.queues import service as queues
 from larder_server.runs import events
 from larder_server.runs.rules import charts, life, names, repeats
@@ -220,16 +222,23 @@ def start(context: Context, order: Start, run_id: str) -> Run:
     NotFound; Conflict: the fence is not that of the living lease, or the run cannot start.
     """
     record = _changing(context, run_id)
-    queues.check_fence(context, kind=KIND, subject=run_id, fence=order.fence)
+    job = queues.check_fence(context, kind=KIND, subject=run_id, fence=order.fence)
+    queues.hear(context, job)
+    return _start(context, order, record, job)
+
+
+def _start(context: Context, order: Start, record: Record, job: Job) -> Run:
+    run_id = record.run.id
     life.may_start(record.run, order.fence)
     retries = record.run.retries
     if record.run.status is RunStatus.RUNNING:
         if record.run.attempt == order.fence:
             return _whole(context, record)
         # the last holder is gone, and this lease was quicker than the word of it
-        if not _went_back(context, record, Cause.AGENT_LOST):
+        cause = _cause(context, record, queues.came_back(context, job))
+        if not _went_back(context, record, cause):
             return get(context, Nothing(), run_id)
-        retries += 1
+        retries += 1 if cause else 0
     undecided = _begin_anew(context, record, attempt=order.fence)
     now = context.clock.now()
     runs.update(
@@ -239,6 +248,24 @@ def start(context: Context, order: Start, run_id: str) -> Run:
     )  # fmt: skip
     context.emit(events.started(run_id, attempt=order.fence, agent=names.note(order.agent, "agent"), host=order.host))
     return get(context, Nothing(), run_id)
+
+
+def take(context: Context, order: LeaseRequest) -> Taken:
+    """Lease the next job and, when it is about a run, start that run. Jobs whose run cannot start leave their queue."""
+    while True:
+        lease = queues.lease(context, order)
+        job = lease.job
+        if job is None or job.kind != KIND:
+            return Taken(lease=lease)
+        try:
+            record = _changing(context, job.subject)
+            run = _start(context, Start(fence=job.fence, agent=order.agent, host=order.host), record, job)
+        except (Conflict, NotFound):
+            queues.complete(context, Hold(fence=job.fence), job.id)
+            continue
+        if run.status is RunStatus.RUNNING:
+            return Taken(lease=lease, run=run)
+        # it was tried often enough, and has ended just now, and its job with it
 
 
 def stop(context: Context, order: Stop, run_id: str) -> Run:
@@ -317,7 +344,7 @@ def finish(context: Context, order: Finish, run_id: str) -> Run:
     return get(context, Nothing(), run_id)
 
 
-def lease_expired(context: Context, *, run_id: str, fence: int, cause: Cause = Cause.AGENT_LOST) -> None:
+def lease_expired(context: Context, *, run_id: str, fence: int, cause: str = Cause.AGENT_LOST.value) -> None:
     """The agent that held a run with this fence is gone, or gave it back: a run that it had begun waits again.
 
     When it was tried often enough, it ends.
@@ -327,7 +354,7 @@ def lease_expired(context: Context, *, run_id: str, fence: int, cause: Cause = C
         queues.remove(context, kind=KIND, subject=run_id)
         return
     if record.run.status is RunStatus.RUNNING and record.run.attempt == fence:
-        _went_back(context, record, cause)
+        _went_back(context, record, _cause(context, record, cause))
 
 
 def why(context: Context, _: Nothing, run_id: str) -> Why:
@@ -671,6 +698,8 @@ def _end(
     runs.update(context, record.seq, status=status.value, ended=ended, reason=reason, exit_status=exit_status,
                 lost_records=lost_records, cause=cause.value)  # fmt: skip
     context.emit(_finished(record.run, status, reason, cause))
+    if metrics.any_of(context, record.seq):
+        context.emit(events.tidy_due(record.run.id))
 
 
 def _hear_ending(context: Context, record: Record, ending: Ending, *, role: str, now: int) -> None:
@@ -690,6 +719,13 @@ def _hear_ending(context: Context, record: Record, ending: Ending, *, role: str,
 
 def _is_leased(context: Context, run: Run) -> bool:
     return queues.holder(context, kind=KIND, subject=run.id, fence=run.attempt) is not None
+
+
+def _cause(context: Context, record: Record, told: str) -> Cause:
+    """Why a lease ended, in the words of runs."""
+    if told != queue_events.UNHEARD:
+        return Cause(told)
+    return life.lost(record.run, heard=writers.any_of(context, record.seq))
 
 
 def _went_back(context: Context, record: Record, cause: Cause, *, reason: str = "", lease: bool = False) -> bool:

@@ -1,16 +1,30 @@
 """What one can do with tenants, users and tokens."""
 
+import dataclasses
+from dataclasses import dataclass
+
 from larder.contract.endpoint import Nothing, Role
 from larder.contract.errors import NotFound
 from larder.contract.ids import new_id
 from larder.contract.tenants import ChangeUser, Identity, IssuedToken, NewToken, Token, Tokens, User, Users
 from larder_server.kernel.context import Context
+from larder_server.kernel.notes import Notes
 from larder_server.tenants import events, rules, store
 
 USED_EVERY = 60_000_000
 """The use of a token is written down at most so often, in microseconds, by a timer and not by who uses it."""
 
 _USED = "tenants.tokens_used"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """Who has shown a token, until when it is good, and when its use was last noted."""
+
+    identity: Identity
+    token: str
+    expires: int
+    used: int
 
 
 def ensure(context: Context, *, user: str) -> None:
@@ -35,14 +49,32 @@ def issue(context: Context, order: NewToken) -> IssuedToken:
 
 def identify(context: Context, secret: rules.Secret) -> Identity | None:
     """Who the secret speaks for; None when it is unknown, revoked or expired. The context's tenant is the secret's."""
+    guest = recognise(context, secret)
+    return None if guest is None else guest.identity
+
+
+def recognise(context: Context, secret: rules.Secret) -> Guest | None:
+    """As `identify`, with what is needed to know the guest again without the database."""
     now = context.clock.now()
     found = store.token_with_digest(context, secret.id, digest=secret.digest, now=now)
     if found is None:
         return None
     token = found.token
-    if token.last_used is None or now - token.last_used >= USED_EVERY:
-        context.note(_USED, token.id, now)
-    return Identity(tenant=context.tenant, user=token.user, role=token.role, team=found.team)
+    used = token.last_used
+    if used is None or now - used >= USED_EVERY:
+        context.note(_USED, token.id, used := now)
+    identity = Identity(tenant=context.tenant, user=token.user, role=token.role, team=found.team)
+    return Guest(identity=identity, token=token.id, expires=token.expires, used=used)
+
+
+def known_again(guest: Guest, notes: Notes, *, now: int) -> Guest | None:
+    """The guest, come back, whose token nobody has changed; None when it has expired. Its use goes into the notes."""
+    if now >= guest.expires:
+        return None
+    if now - guest.used < USED_EVERY:
+        return guest
+    notes.put(guest.identity.tenant, _USED, guest.token, now)
+    return dataclasses.replace(guest, used=now)
 
 
 def run_token(context: Context, *, run: str, fence: int) -> str:

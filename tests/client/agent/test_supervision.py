@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from larder import config
+from larder.agent import supervision
 from larder.agent.executors import Limits, Order
 from larder.agent.executors.process import ProcessExecutor
 from larder.agent.supervision import Outcome, Supervision, Unwritten
@@ -85,6 +86,27 @@ def test_lines_arrive_while_the_command_runs(server, run, supervised, executor, 
     supervised.stop()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_command_that_says_nothing_is_told_of_all_the_same(server, run, supervised, executor, tmp_path):
+    given = order(run, tmp_path, "import time\ntime.sleep(60)")
+    thread = threading.Thread(target=supervised.execute, args=(given, executor))
+    thread.start()
+    eventually(lambda: "execution" in server.runs[run.id].facts)
+    supervised.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_run_that_is_over_before_the_first_look_is_sent_as_a_whole(
+    server, run, supervised, executor, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(supervision, "FIRST", 60.0)
+    monkeypatch.setattr(supervision, "SLOW", 60.0)
+    outcome = supervised.execute(order(run, tmp_path, "print('x')"), executor)
+    assert server.asked == []
+    end(supervised, outcome)
+    assert server.asked == ["POST /v1/runs/{run_id}/journal"] and lines(server, run) == [("out", "x")]
 
 
 def test_of_a_progress_bar_the_last_state_is_kept(server, run, supervised, executor, tmp_path):

@@ -187,14 +187,10 @@ def test_a_leased_run_is_started_executed_ended_and_taken_out_of_the_queue(serve
     assert not agent(executor).work_once()
 
 
-def test_a_short_run_costs_three_calls(server, agent, tmp_path):
+def test_a_short_run_costs_two_calls(server, agent, tmp_path):
     queued(server, tmp_path)
     agent(FakeExecutor()).work_once()
-    assert server.asked == [
-        "POST /v1/leases",
-        "POST /v1/runs/{run_id}/start",
-        "POST /v1/runs/{run_id}/journal",
-    ]
+    assert server.asked == ["POST /v1/leases/run", "POST /v1/runs/{run_id}/journal"]
 
 
 def test_nothing_of_a_run_that_has_been_sent_stays_on_the_machine(server, agent, tmp_path):
@@ -356,6 +352,32 @@ def test_what_the_agent_has_and_how_busy_it_is_goes_with_each_question(server, a
     assert asked[0].capacity == capacity and asked[0].load.memory > 0 and asked[0].host and asked[0].version
 
 
+def test_an_answer_that_was_lost_is_asked_for_again_and_its_run_executed_once(server, agent, tmp_path):
+    first, second = queued(server, tmp_path), queued(server, tmp_path)
+    asked: list[queues.LeaseRequest] = []
+    given: dict[str, queues.Lease] = {}
+    lease = server.lease
+
+    def remembered(order: queues.LeaseRequest) -> queues.Lease:
+        asked.append(order)
+        if not order.repeated:
+            given[order.ask] = lease(order)
+        if len(asked) == 1:
+            raise errors.Unavailable("the connection broke after the work was done")
+        return given[order.ask]
+
+    server.answers.insert(0, (queues.LEASE, remembered))
+    executor = FakeExecutor()
+    worker = agent(executor)
+    with pytest.raises(errors.Unavailable):
+        worker.work_once()
+    assert worker.work_once() and worker.work_once() and not worker.work_once()
+    assert [order.run for order in executor.orders] == [first.id, second.id]
+    assert [order.repeated for order in asked] == [False, True, False, False]
+    assert asked[0].ask == asked[1].ask and len({order.ask for order in asked}) == 3
+    assert {server.runs[run.id].status for run in (first, second)} == {"completed"}
+
+
 def test_the_lease_is_renewed_while_the_run_goes_on(server, started, tmp_path):
     queued(server, tmp_path)
     server.lease_seconds = 0.15
@@ -483,6 +505,37 @@ def test_a_server_that_is_away_does_not_end_the_work_and_hears_of_the_end_later(
 # -- the end of an agent -------------------------------------------------------------------------------------------
 
 
+def test_a_server_that_is_away_while_a_run_is_made_ready_does_not_fail_it(server, agent, tmp_path, monkeypatch):
+    run = queued(server, tmp_path)
+    real, tries = workspace.prepare, []
+
+    def prepare(*arguments: object, **options: object) -> Order:
+        tries.append(1)
+        if len(tries) < 3:
+            raise errors.Unavailable("the connection broke while the code was fetched")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(workspace, "prepare", prepare)
+    assert agent(FakeExecutor()).work_once()
+    assert len(tries) == 3 and server.runs[run.id].status == "completed"
+
+
+def test_a_stop_is_heard_while_the_server_that_has_the_code_is_away(server, started, tmp_path, monkeypatch):
+    run = queued(server, tmp_path)
+    server.lease_seconds = 0.15
+    tried = threading.Event()
+
+    def prepare(*_: object, **__: object) -> Order:
+        tried.set()
+        raise errors.Unavailable("the object store does not answer")
+
+    monkeypatch.setattr(workspace, "prepare", prepare)
+    started(FakeExecutor())
+    assert tried.wait(10)
+    server.stop(runs.Stop(), run.id)
+    eventually(lambda: server.runs[run.id].status == "stopped")
+
+
 def test_draining_finishes_what_runs(server, started, tmp_path):
     run = queued(server, tmp_path)
     executor = FakeExecutor(wait=True)
@@ -554,7 +607,7 @@ def test_a_job_that_comes_while_the_agent_drains_goes_back_unbegun(server, agent
     worker = agent(executor)
     worker.drain()
     assert not worker.work_once()
-    assert executor.orders == [] and server.runs[run.id].attempt == 0
+    assert executor.orders == [] and server.runs[run.id].status == "queued"
     assert [job.state for job in server.jobs.values()] == ["waiting"]
 
 

@@ -1,5 +1,6 @@
 """A transaction is durable and whole, or it never was."""
 
+import contextlib
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 
 from larder.contract.tenants import Identity
 from larder_server.kernel import outbox, schema
-from larder_server.kernel.database import Database, Statements
+from larder_server.kernel.database import READERS, Database, Statements
 from larder_server.kernel.outbox import Event
 from tests.server.conftest import ALICE, SCRIPTS
 
@@ -160,3 +161,72 @@ def test_a_reader_sees_one_moment_however_many_questions_it_asks(runtime):
 
     assert runtime.view(ALICE, look) == (1, 1)
     assert _names(runtime) == ["before", "between"]
+
+
+def test_rows_have_their_columns_as_attributes_and_in_order(runtime):
+    runtime.transact(ALICE, _insert("a"))
+
+    def look(context):
+        (row,) = context.db.execute("select name, created as at from projects where tenant = :tenant")
+        one = context.db.one("select name, created as at from projects where tenant = :tenant")
+        none = context.db.one("select name from projects where tenant = :tenant and name = :name", name="b")
+        return (row.name, row.at), tuple(one), none
+
+    assert runtime.view(ALICE, look) == (("a", 0), ("a", 0), None)
+
+
+def test_what_the_driver_says_comes_in_the_words_of_sqlalchemy(runtime):
+    runtime.transact(ALICE, _insert("a"))
+    with pytest.raises(sa.exc.IntegrityError):
+        runtime.transact(ALICE, _insert("a"))
+    with pytest.raises(sa.exc.DBAPIError):
+        runtime.view(ALICE, lambda context: context.db.execute("select nothing from projects where tenant = :tenant"))
+    twice = [{"id": "b", "name": "b"}] * 2
+    with pytest.raises(sa.exc.IntegrityError):
+        runtime.transact(
+            ALICE,
+            lambda context: context.db.many(
+                "insert into projects (tenant, id, name, created) values (:tenant, :id, :name, 0)", twice
+            ),
+        )
+    assert _names(runtime) == ["a"]
+
+
+def test_views_that_fail_and_many_at_a_time_leave_the_next_one_a_fresh_look(runtime):
+    if not runtime.database.sqlite:
+        pytest.skip("the pool of PostgreSQL is SQLAlchemy's")
+    begun = threading.Barrier(READERS)
+    seen = []
+
+    def look(number):
+        def work(context):
+            begun.wait(20)
+            found = [row.name for row in context.db.execute("select name from projects where tenant = :tenant")]
+            if number % 2:
+                raise ValueError(number)
+            seen.append(found)
+
+        with contextlib.suppress(ValueError):
+            runtime.view(ALICE, work)
+
+    for round in range(2):
+        threads = [threading.Thread(target=look, args=(number,)) for number in range(READERS)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        runtime.transact(ALICE, _insert(f"p{round}"))
+    assert seen == [[]] * (READERS // 2) + [["p0"]] * (READERS // 2)
+    assert _names(runtime) == ["p0", "p1"]
+
+
+def test_the_events_that_wait_are_found_without_going_through_all_there_ever_were(runtime):
+    if not runtime.database.sqlite:
+        pytest.skip("PostgreSQL has statistics to choose by")
+    asked = []
+    with runtime.database.read() as connection:
+        db = Statements(connection, "")
+        run = db._run
+        db._run = lambda sql, params: asked.append((sql, params)) or run(sql, params)
+        outbox.unhandled(db)
+        ((sql, params),) = asked
+        plan = " ".join(row.detail for row in Statements(connection, "").execute(f"explain query plan {sql}", **params))
+    assert "events_unhandled" in plan

@@ -297,8 +297,12 @@ def test_a_job_goes_back_with_a_cause_and_both_are_told(context, clock):
     service.lease(context, ask())
     clock.forward(31)
     service.expire(context)
+    job = service.lease(context, ask()).job
+    service.renew(context, Hold(fence=job.fence), job.id)
+    clock.forward(31)
+    service.expire(context)
     causes = [event.data["cause"] for event in context.emitted if event.name == events.LEASE_EXPIRED]
-    assert causes == ["", "agent_lost"]
+    assert causes == ["", "unheard", "agent_lost"]
     job = service.lease(context, ask()).job
     with pytest.raises(Invalid):
         service.give_back(context, GiveBack(fence=job.fence, cause="tired"), job.id)

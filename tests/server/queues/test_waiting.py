@@ -13,6 +13,7 @@ from larder.contract.errors import Denied, Unauthenticated
 from larder.transport import Transport
 from larder_server import app
 from larder_server.settings import Settings
+from tests.server.conftest import HeldClock
 
 GPU = queues.Capacity(gpus=[queues.Gpu(index=0, memory=24 * 10**9)])
 
@@ -30,6 +31,15 @@ class Served:
             return write(work)
 
         server.runtime.database.write = counted
+        self.looks = []
+        read = server.runtime.database.read
+
+        def noted():
+            if threading.current_thread().name.startswith("AnyIO"):  # a request's, not a timer's
+                self.looks.append(time.monotonic())
+            return read()
+
+        server.runtime.database.read = noted
         config = uvicorn.Config(server.asgi, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2)
         self.edge = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.edge.run)
@@ -65,6 +75,10 @@ class Served:
         self.edge.should_exit = True
         self.thread.join()
         self.server.close()
+
+
+def order_of(agent, wait=20.0, **question):
+    return queues.LeaseRequest(queues=["gpu"], agent=agent, wait=wait, **question)
 
 
 @pytest.fixture
@@ -133,6 +147,55 @@ def test_waiting_writes_nothing(served, threads):
     assert [name for name in served.writes if name != "larder-timers"] == []
 
 
+def test_idle_agents_do_not_make_the_server_look(served):
+    began = time.monotonic()
+    while not served.server.runtime.memory._hears_all:  # of other servers on PostgreSQL
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    for agent in ("a1", "a2"):
+        served.lease(agent, 0.05)  # writes down who asks
+    served.lease("a1", 0.05)  # finds nothing
+    served.looks.clear()
+    for agent in ("a2", "a1", "a2"):
+        assert served.lease(agent, 0.05).job is None
+    if served.server.runtime.database.sqlite:
+        assert not served.looks
+    else:
+        assert len(served.looks) == 3  # for the token alone
+    run = served.enqueue()
+    assert served.lease("a1", 5.0).job.subject == run.id
+
+
+def test_no_job_is_missed_by_those_who_were_told_that_there_is_none(served, threads):
+    """Jobs are put in at every moment of short questions; one missed would wait until the next look by the clock."""
+    took, over = {}, threading.Event()
+
+    def work(agent):
+        mine = served.as_(served.server.local_secret)
+        order = queues.LeaseRequest(queues=["gpu"], agent=agent, wait=0.02)
+        while not over.is_set():
+            given = mine.call(queues.LEASE, order).job
+            if given is not None:
+                took[given.subject] = time.monotonic()
+                mine.call(queues.COMPLETE, queues.Hold(fence=given.fence), job_id=given.id)
+        mine.close()
+
+    working = [threads.submit(work, f"a{number}") for number in range(3)]
+    slowest = 0.0
+    try:
+        for _ in range(40):
+            began = time.monotonic()
+            run = served.enqueue()
+            while run.id not in took:
+                assert time.monotonic() - began < 20
+                time.sleep(0.001)
+            slowest = max(slowest, took[run.id] - began)
+    finally:
+        over.set()
+        [each.result() for each in working]
+    assert slowest < 3.0
+
+
 def test_an_agent_that_waits_hears_at_once_that_it_shall_end(served, threads):
     waiting = threads.submit(served.lease, "a1", 20.0)
     served.until_known("a1")
@@ -150,6 +213,24 @@ def test_resuming_a_queue_wakes_those_who_wait(served, threads):
     assert not any(one.done() for one in waiting)
     served.admin.call(queues.CHANGE, queues.ChangePolicy(paused=False), queue="gpu")
     assert {one.result().job.subject for one in waiting} == sent
+
+
+def test_a_waiting_agent_is_given_the_run_started_and_hears_it_again_when_it_asks_again(served):
+    order = order_of("a1", ask="p.0")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(served.admin.call, runs.TAKE, order)
+        served.until_known("a1")
+        run = served.enqueue()
+        taken = waiting.result()
+    assert (taken.run.id, taken.run.status, taken.run.attempt) == (run.id, "running", 1)
+    assert served.as_(taken.lease.token).call(tenants.WHOAMI, Nothing()).run == run.id
+    # the queue is known to be empty, and the question waits long: only that it is repeated brings the answer
+    assert served.admin.call(runs.TAKE, order_of("a1", ask="p.1", wait=0.2)).run is None
+    began = time.monotonic()
+    again = served.admin.call(runs.TAKE, order_of("a1", ask="p.0", repeated=True))
+    assert again.run.id == run.id and again.lease.job.fence == 1 and time.monotonic() - began < 10
+    with pytest.raises(Denied, match="token of run"):
+        served.as_(taken.lease.token).call(runs.TAKE, order)
 
 
 def test_a_runs_token_speaks_for_the_run_while_its_lease_lives(served):
@@ -219,8 +300,10 @@ def test_an_agent_that_waits_at_one_server_hears_of_a_run_put_in_at_another(
         one, two = servers
         # so that nobody hears it by asking again
         monkeypatch.setattr(type(one.server.runtime), "ask_again", property(lambda _: 60.0))
+        one.lease("a1", 0.05)
+        one.lease("a1", 0.05)  # the first server knows now that there is nothing
         waiting = threads.submit(one.lease, "a1", 30.0)
-        one.until_known("a1")
+        time.sleep(0.3)
         began = time.monotonic()
         run = two.enqueue()
         assert waiting.result().job.subject == run.id
@@ -237,5 +320,25 @@ def test_a_revoked_token_is_worth_nothing_at_once(served):
     served.admin.call(tenants.CHANGE_USER, tenants.ChangeUser(team="vision"), user="evi")
     assert transport.call(tenants.WHOAMI, Nothing()).team == "vision"
     served.admin.call(tenants.REVOKE_TOKEN, Nothing(), token_id=issued.token.id)
+    with pytest.raises(Unauthenticated):
+        transport.call(tenants.WHOAMI, Nothing())
+
+
+def test_a_token_is_known_again_until_it_expires(served):
+    clock = served.server.runtime.clock = HeldClock(served.server.runtime.clock.now())
+    issued = served.admin.call(tenants.ISSUE_TOKEN, tenants.NewToken(user="evi", days=1))
+    transport = served.as_(issued.secret)
+    asked = []
+    view = served.server.runtime.view
+
+    def counted(identity, work):
+        asked.append(identity.user)
+        return view(identity, work)
+
+    served.server.runtime.view = counted
+    for _ in range(3):
+        assert transport.call(tenants.WHOAMI, Nothing()).user == "evi"
+    assert asked.count("system") == (1 if served.server.runtime.database.sqlite else 3)
+    clock.forward(86_401)
     with pytest.raises(Unauthenticated):
         transport.call(tenants.WHOAMI, Nothing())

@@ -37,6 +37,7 @@ from larder.contract.runs import (
 )
 from larder_server.queues import service as queues
 from larder_server.runs import jobs, service
+from larder_server.runs.rules import life
 
 NOTHING = Nothing()
 
@@ -90,6 +91,10 @@ def queued(context, **draft) -> str:
 
 def leased(context, agent="a1"):
     return queues.lease(context, LeaseRequest(queues=["default"], agent=agent)).job
+
+
+def take(context, agent="a1", **question):
+    return service.take(context, LeaseRequest(queues=["default"], agent=agent, host="box", **question))
 
 
 def begin(context, run_id, agent="a1") -> int:
@@ -155,6 +160,106 @@ def test_a_lease_quicker_than_the_word_of_the_lost_agent_counts_as_a_try(context
     handle(context)
     with pytest.raises(NotFound):
         queues.renew(context, Hold(fence=job.fence), job.id)
+
+
+@pytest.mark.parametrize(("cause", "status", "retries"), [("", "running", 0), ("preempted", "failed", 0)])
+def test_a_lease_quicker_than_the_word_of_a_job_given_back_goes_by_its_cause(context, cause, status, retries):
+    run_id = queued(context, retry=Retry(causes=[Cause.AGENT_LOST]))
+    taken = take(context)
+    queues.give_back(context, GiveBack(fence=taken.lease.job.fence, cause=cause), taken.lease.job.id)
+    again = take(context, agent="a2")
+    assert (again.run is not None) == (status == "running")
+    handle(context)  # the word comes late and changes nothing
+    run = get(context, run_id)
+    assert (run.status, run.retries) == (status, retries)
+
+
+# -- a lease and a start in one ------------------------------------------------------------------------------------
+
+
+def test_taking_leases_a_job_and_starts_its_run(context):
+    run_id = queued(context, params={"lr": 0.1})
+    taken = take(context)
+    job, run = taken.lease.job, taken.run
+    assert (job.subject, job.fence, taken.lease.seconds) == (run_id, 1, context.lease_seconds) and taken.lease.token
+    assert (run.id, run.status, run.attempt, run.params, run.host) == (run_id, "running", 1, {"lr": 0.1}, "box")
+    assert run == get(context, run_id)
+    assert names(context)[-2:] == ["queues.job_leased", "runs.started"]
+    assert take(context).run is None and take(context).lease.job is None
+
+
+def test_a_job_whose_run_cannot_start_leaves_and_the_next_one_is_taken(context):
+    unable, used_up, fine = queued(context), queued(context, retry=Retry(times=0)), queued(context)
+    context.db.change("update runs set status = 'completed' where tenant = :tenant and id = :id", id=unable)
+    context.db.change("update runs set status = 'running', attempt = 1 where tenant = :tenant and id = :id", id=used_up)
+    context.db.change("update jobs set fence = 1 where tenant = :tenant and subject = :id", id=used_up)
+    taken = take(context)
+    assert (taken.run.id, taken.lease.job.subject) == (fine, fine)
+    assert get(context, unable).status == "completed" and get(context, used_up).status == "failed"
+    assert leased(context) is None and leased(context, "a2") is None
+
+
+def test_a_question_whose_answer_was_lost_is_answered_with_the_same_job(context, clock):
+    first, second = queued(context), queued(context)
+    lost = take(context, ask="p.0")
+    clock.forward(20)
+    again = take(context, ask="p.0", repeated=True)
+    assert (again.run.id, again.run.attempt, again.lease.job.fence) == (first, 1, 1)
+    assert (again.lease.job.id, again.lease.token) == (lost.lease.job.id, lost.lease.token)
+    clock.forward(20)
+    assert queues.expire(context) == 0  # the agent has the whole time again
+    assert take(context, ask="p.1", repeated=True).run.id == second
+    assert names(context).count("runs.started") == 2
+
+
+def test_a_repeated_question_is_given_nothing_that_others_hold_or_that_went_back(context, clock):
+    run_id = queued(context)
+    take(context, ask="p.0")
+    for agent, ask in (("a2", "p.0"), ("a1", "p.1"), ("a1", "")):
+        assert take(context, agent=agent, ask=ask, repeated=True).lease.job is None
+    lose(context, clock)
+    assert take(context, agent="a2", ask="q.0").run.attempt == 2
+    assert take(context, ask="p.0", repeated=True).lease.job is None
+    assert get(context, run_id).attempt == 2
+
+
+@pytest.mark.parametrize("word", ["", "journal", "renewal", "asked again"])
+def test_an_agent_that_never_said_a_word_of_the_run_is_no_try(context, clock, word):
+    run_id = queued(context, retry=Retry(times=0))
+    job = take(context, ask="p.0").lease.job
+    if word == "journal":
+        say(context, run_id, "w", attempt=1, role="agent")
+    elif word == "renewal":
+        queues.renew(context, Hold(fence=1), job.id)
+    elif word == "asked again":
+        take(context, ask="p.0", repeated=True)
+    lose(context, clock)
+    run = get(context, run_id)
+    assert (run.status, run.cause) == (("failed", "agent_lost") if word else ("queued", ""))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_run_that_fells_its_agents_at_once_comes_to_an_end(context, clock, quick):
+    run_id = queued(context, retry=Retry(times=2))
+    taken = take(context)
+    attempts = 0
+    while taken.run is not None and attempts < 100:
+        attempts = taken.run.attempt
+        clock.forward(31)
+        queues.expire(context)
+        if not quick:  # the word of it comes before the next lease, or after
+            handle(context)
+        taken = take(context)
+    run = get(context, run_id)
+    assert (run.status, run.cause, run.retries, attempts) == ("failed", "agent_lost", 2, life.NEVER_HEARD + 3)
+
+
+def test_an_agent_that_shall_end_hears_so_with_what_it_was_given_already(context):
+    queued(context)
+    take(context, ask="p.0")
+    queues.drain_agent(context, NOTHING, "a1")
+    again = take(context, ask="p.0", repeated=True)
+    assert again.lease.drain and again.run is not None
 
 
 @pytest.mark.parametrize("by", ["finish", "journal"])

@@ -605,11 +605,17 @@ def test_another_tenant_finds_nothing(context, other_context):
 def test_tidying_after_the_end_goes_on_until_all_is_packed(context):
     run_id = opened(context, series=[series(values=[1.0] * 10)])
     ended(context, run_id)
-    for name in ("runs.finished", "runs.tidy_due"):
-        event = next(event for event in context.emitted if event.name == name)
-        jobs.HANDLERS[name](context, event)
+    for _ in range(2):
+        event = [event for event in context.emitted if event.name == "runs.tidy_due"][-1]
+        jobs.HANDLERS["runs.tidy_due"](context, event)
     assert context.db.one("select count(*) as n from metric_heads where tenant = :tenant").n == 0
     assert len(values(context, run_id)) == 10
+
+
+def test_a_run_without_points_leaves_nothing_to_tidy(context):
+    ended(context, opened(context))
+    names = [event.name for event in context.emitted]
+    assert "runs.finished" in names and "runs.tidy_due" not in names
 
 
 def test_a_long_parameter_is_kept_whole(context):

@@ -80,6 +80,23 @@ def test_the_use_of_a_token_is_written_down_once_a_minute(context, clock):
     assert service.tokens(context, Nothing()).tokens[0].last_used == clock.now()
 
 
+def test_a_guest_who_is_known_again_is_noted_once_a_minute_and_not_after_the_end(context, clock):
+    issued = service.issue(context, NewToken(user="evi", days=1))
+    guest = service.recognise(context, rules.parse(issued.secret))
+    assert service.remember_used(context) == 1
+    clock.forward(59)
+    assert service.known_again(guest, context.notes, now=clock.now()) is guest
+    assert service.remember_used(context) == 0
+    clock.forward(1)
+    again = service.known_again(guest, context.notes, now=clock.now())
+    assert again.identity == guest.identity
+    assert again is not guest
+    assert service.remember_used(context) == 1
+    assert service.tokens(context, Nothing()).tokens[0].last_used == clock.now()
+    clock.forward(86_400)
+    assert service.known_again(again, context.notes, now=clock.now()) is None
+
+
 def test_a_runs_token_is_signed_by_its_tenant(context, other_context):
     for each in (context, other_context):
         service.ensure(each, user="evi")

@@ -1,13 +1,18 @@
 """What one can do with a queue. It does not know what a job is about."""
 
 from larder_server.queues.service.leasing import (
+    came_back,
     complete,
+    empty_until,
     expire,
     give_back,
+    hear,
     holder,
     lease,
     remember_agents,
     renew,
+    surely_idle,
+    told_until,
     worth_leasing,
 )
 from larder_server.queues.service.placing import ask_stop, change, check_fence, check_needs, move, put, put_back, remove
@@ -26,15 +31,18 @@ from larder_server.queues.service.seeing import (
 __all__ = [
     "agents",
     "ask_stop",
+    "came_back",
     "change",
     "check_fence",
     "check_needs",
     "complete",
     "drain_agent",
+    "empty_until",
     "every",
     "expire",
     "forget",
     "give_back",
+    "hear",
     "history",
     "holder",
     "lease",
@@ -47,6 +55,8 @@ __all__ = [
     "renew",
     "show",
     "still_waiting",
+    "surely_idle",
+    "told_until",
     "why",
     "worth_leasing",
 ]

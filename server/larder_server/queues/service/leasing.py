@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Invalid, NotFound
 from larder.contract.ids import is_id
-from larder.contract.queues import GiveBack, Hold, Job, Lease, LeaseRequest, Load, Policy, Renewal
+from larder.contract.queues import Capacity, GiveBack, Hold, Job, Lease, LeaseRequest, Load, Policy, Renewal
 from larder_server.kernel.context import Context
+from larder_server.kernel.memory import Recollection
+from larder_server.kernel.outbox import Event
 from larder_server.queues import events, rules, store
 from larder_server.queues.service.endings import ended, waits
 from larder_server.tenants import service as tenants
 
 _SEEN = "queues.agents_seen"
+_EMPTY = "queues.empty"
+_TOLD = "queues.agents_told"
+
+_EMPTY_FOR, _TOLD_FOR = 5.0, 600.0
+"""Seconds after which the database is asked again about what nobody has said to be otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,29 +32,81 @@ class _Choice:
     reserved: str = ""
 
 
+@dataclass(kw_only=True)
+class _Told:
+    """What an agent has said of itself, as it is written down, and when it was last heard."""
+
+    queues: list[str]
+    capacity: Capacity | None
+    host: str
+    version: str
+    seen: int
+
+
+def surely_idle(known: Recollection, order: LeaseRequest) -> bool:
+    """Whether `worth_leasing` would say no, by what was found before: the agent says nothing new and its queues are
+    empty. A queue that holds anything is looked at each time, since much may make its jobs this agent's. A sign of
+    life goes into the notes."""
+    told: _Told | None = known.recall(_TOLD, order.agent)
+    now = known.clock.now()
+    if told is None or order.repeated or _differs(told, order, now):
+        return False
+    if not all(known.recall(_EMPTY, queue) for queue in order.queues):
+        return False
+    if now - told.seen >= rules.SEEN_EVERY:
+        told.seen = now
+        known.note(_SEEN, order.agent, (now, order.load))
+    return True
+
+
+def empty_until(event: Event) -> tuple[str, str]:
+    """The fact that ends when a job waits."""
+    return _EMPTY, event.data["queue"]
+
+
+def told_until(event: Event) -> tuple[str, str]:
+    """The fact that ends when an agent is called: it may be asked to end."""
+    return _TOLD, event.data["agent"]
+
+
 def worth_leasing(context: Context, order: LeaseRequest) -> bool:
     """For a view: whether `lease` would change something. A sign of life goes into the notes."""
     _check(order)
     known = store.agent(context, order.agent)
     now = context.clock.now()
-    if known is None or known.drain or _news(known, order, now):
+    if known is None or known.drain or order.repeated or _differs(known, order, now):
         return True
-    if now - known.seen >= rules.SEEN_EVERY:
+    seen = known.seen
+    if now - seen >= rules.SEEN_EVERY:
+        seen = now
         context.note(_SEEN, order.agent, (now, order.load))
+    _remember_told(context, order, seen=seen)
     # most who ask find nothing at all: that must cost next to nothing
-    return store.any_waiting(context, order.queues) and _next(context, order, without=set(), lock=False) is not None
+    if store.any_waiting(context, order.queues):
+        return _next(context, order, without=set(), lock=False) is not None
+    for queue in order.queues:
+        context.remember(_EMPTY, queue, True, seconds=_EMPTY_FOR)
+    return False
 
 
 def lease(context: Context, order: LeaseRequest) -> Lease:
-    """Lease the first job that is to be had and for which the agent has room; an empty lease when there is none."""
+    """Lease the first job that is to be had and for which the agent has room; an empty lease when there is none.
+
+    To a repeated question the job that was given for it, if its lease still lives.
+    """
     _check(order)
     now = context.clock.now()
     known = store.agent(context, order.agent, lock=True)
     drain = known is not None and known.drain and now - known.seen < rules.DRAINED_AFTER
-    if known is None or drain != known.drain or _news(known, order, now) or now - known.seen >= rules.SEEN_EVERY:
+    if known is None or drain != known.drain or _differs(known, order, now) or now - known.seen >= rules.SEEN_EVERY:
         again = known is not None and now - known.seen < rules.SILENCE and drain == known.drain
         started = known.started if known is not None and again else now
         store.upsert_agent(context, order, now=now, started=started, drain=drain)
+        if not drain:
+            _remember_told(context, order, seen=now)
+    if order.repeated and order.ask and (given := store.given_for(context, order.ask, agent=order.agent)) is not None:
+        store.renew(context, given.id, expires=now + int(context.lease_seconds * rules.SECOND))
+        return _lease(context, given, drain=drain)
     if drain:
         return Lease(seconds=context.lease_seconds, drain=True)
     busy: set[str] = set()
@@ -108,7 +167,7 @@ def expire(context: Context) -> int:
         return 0
     jobs = store.expired(context, now=now)
     for job in jobs:
-        _return(context, job, cause="agent_lost")
+        _return(context, job, cause="agent_lost" if store.was_heard(context, job.id) else events.UNHEARD)
     return len(jobs)
 
 
@@ -116,6 +175,16 @@ def holder(context: Context, *, kind: str, subject: str, fence: int) -> Job | No
     """For a view: the job of a subject while the lease with this fence lives."""
     job = store.by_subject(context, kind=kind, subject=subject, lock=False)
     return job if job is not None and job.state == "leased" and job.fence == fence else None
+
+
+def came_back(context: Context, job: Job) -> str:
+    """Why a leased job that was put back before was: one of the causes of the event `lease_expired`."""
+    return store.cause_of(context, job.id)
+
+
+def hear(context: Context, job: Job) -> None:
+    """The holder of a job has said a word."""
+    store.hear(context, job.id)
 
 
 def remember_agents(context: Context) -> int:
@@ -133,15 +202,20 @@ def _check(order: LeaseRequest) -> None:
     rules.agent_name(order.agent)
     if order.capacity is not None:
         rules.check_capacity(order.capacity)
-    if len(order.host) > 500 or len(order.version) > 100:
-        raise Invalid("a host has at most 500 characters, a version 100", field="host")
+    if len(order.host) > 500 or len(order.version) > 100 or len(order.ask) > 100:
+        raise Invalid("a host has at most 500 characters, a version and an ask 100", field="host")
 
 
-def _news(known: store.Known, order: LeaseRequest, now: int) -> bool:
+def _differs(known: store.Known | _Told, order: LeaseRequest, now: int) -> bool:
     """Whether the agent says something about itself that is not known yet."""
     return now - known.seen >= rules.SILENCE or (known.queues, known.capacity, known.host, known.version) != (
         order.queues, order.capacity, order.host, order.version,
     )  # fmt: skip
+
+
+def _remember_told(context: Context, order: LeaseRequest, *, seen: int) -> None:
+    told = _Told(queues=order.queues, capacity=order.capacity, host=order.host, version=order.version, seen=seen)
+    context.remember(_TOLD, order.agent, told, seconds=_TOLD_FOR)
 
 
 def _next(context: Context, order: LeaseRequest, *, without: set[str], lock: bool) -> _Choice | None:
@@ -225,17 +299,23 @@ def _is_gone(context: Context, agent: str) -> bool:
 def _give(context: Context, order: LeaseRequest, choice: _Choice) -> Lease:
     now = context.clock.now()
     expires = now + int(context.lease_seconds * rules.SECOND)
-    job = store.lease(context, choice.id, agent=order.agent, gpus=choice.gpus, now=now, expires=expires)
+    job = store.lease(
+        context, choice.id, agent=order.agent, ask=order.ask, gpus=choice.gpus, now=now, expires=expires
+    )  # fmt: skip
     context.emit(events.job_leased(job.id, queue=job.queue, agent=job.agent, fence=job.fence))
     if choice.reserved and choice.reserved != order.agent:
         context.signal(events.agent_called(choice.reserved, why="reserved"))
+    return _lease(context, job)
+
+
+def _lease(context: Context, job: Job, *, drain: bool = False) -> Lease:
     token = tenants.run_token(context, run=job.subject, fence=job.fence)
-    return Lease(job=job, seconds=context.lease_seconds, token=token)
+    return Lease(job=job, seconds=context.lease_seconds, token=token, drain=drain)
 
 
 def _return(context: Context, job: Job, *, cause: str) -> None:
-    ended(context, job, cause=cause)
-    store.put_back(context, job.id, now=context.clock.now())
+    ended(context, job, cause="agent_lost" if cause == events.UNHEARD else cause)
+    store.put_back(context, job.id, now=context.clock.now(), cause=cause)
     context.emit(
         events.lease_expired(job.subject, kind=job.kind, fence=job.fence, agent=job.agent, cause=cause)
     )  # fmt: skip

@@ -65,7 +65,7 @@ def put_back(context: Context, *, kind: str, subject: str, cause: str) -> bool:
     if job is None or job.state != "leased":
         return False
     ended(context, job, cause=cause)
-    store.put_back(context, job.id, now=context.clock.now())
+    store.put_back(context, job.id, now=context.clock.now(), cause=cause)
     context.emit(waits(job))
     return True
 

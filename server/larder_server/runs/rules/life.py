@@ -8,6 +8,9 @@ from larder.contract.runs import RunStatus as S
 SILENCE = 10 * 60 * 1_000_000
 """Microseconds without a word after which a run that no agent watches is taken for lost."""
 
+NEVER_HEARD = 10
+"""Attempts of a run of which nothing was ever heard and that do not count as tries."""
+
 BY_AN_AGENT = "agent"
 """The role of the journal in which an agent tells of the run that it executes."""
 
@@ -145,6 +148,15 @@ def goes_back(run: Run, cause: Cause, *, stop: bool = False) -> bool:
     if stop or not run.attempt:
         return False
     return cause is Cause.NONE or (cause in run.retry.causes and run.retries < run.retry.times)
+
+
+def lost(run: Run, *, heard: bool) -> Cause:
+    """Why an attempt ended whose agent was given the run and is silent since.
+
+    Without a word of it the agent may never have heard of the run, and that is no try. It is believed so often only: a
+    run that fells its machine at once must come to an end.
+    """
+    return Cause.AGENT_LOST if heard or run.attempt - run.retries > NEVER_HEARD else Cause.NONE
 
 
 def reason(cause: Cause) -> str:

@@ -187,6 +187,16 @@ def tidy(context: Context, run: int, *, most: int) -> bool:
     return False
 
 
+def any_of(context: Context, run: int) -> bool:
+    """Whether a run has logged points."""
+    return (
+        context.db.one("select run from metric_heads where tenant = :tenant and run = :run limit 1", run=run)
+        is not None
+        or context.db.one("select run from metric_blocks where tenant = :tenant and run = :run limit 1", run=run)
+        is not None
+    )
+
+
 def all_counts(context: Context, run: int) -> dict[str, int]:
     """How many points there are of every series."""
     return {name: points for name, _, points in _series(context, run)}

@@ -34,3 +34,8 @@ def put(context: Context, run: int, writer: str, *, offset: int, attempt: int, c
 
 def delete(context: Context, run: int) -> int:
     return context.db.change("delete from writers where tenant = :tenant and run = :run", run=run)
+
+
+def any_of(context: Context, run: int) -> bool:
+    """Whether anything of a journal has arrived since the newest attempt began."""
+    return context.db.one("select run from writers where tenant = :tenant and run = :run limit 1", run=run) is not None
