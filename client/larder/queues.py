@@ -18,6 +18,14 @@ def jobs(queue: str = "default", *, transport: Transport | None = None) -> list[
     return (transport or config.connect()).call(queues.SHOW, Nothing(), queue=queue).jobs
 
 
+def line(
+    queue: str = "default", *, limit: int = 200, offset: int = 0, transport: Transport | None = None
+) -> queues.Line:
+    """A queue as people look at it: each waiting job with why it waits and when it is expected to start."""
+    query = queues.LineQuery(limit=limit, offset=offset)
+    return (transport or config.connect()).call(queues.LINE, query, queue=queue)
+
+
 def move(
     job_id: str, to: str = "top", *, before: str = "", queue: str = "", transport: Transport | None = None
 ) -> queues.Job:

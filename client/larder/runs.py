@@ -11,16 +11,17 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
 from blake3 import blake3
 
-from larder import config
+from larder import config, shares
 from larder import needs as needs_text
-from larder.contract import events, queues
+from larder.contract import comparisons, events, queues, reading
 from larder.contract import runs as contract
+from larder.contract.directions import lower_is_better as lower_is_better
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Invalid, NotFound
 from larder.contract.ids import is_id
@@ -29,11 +30,11 @@ from larder.transport import Transport
 PAGE = 200
 """Runs asked for at once; a longer list is fetched page by page."""
 
+_CHARTS = 50
+"""Metrics asked for at once."""
+
 SHORT = 8
 """Characters of an id's end that name a run in a list: a UUIDv7 begins with the time, so beginnings look alike."""
-
-_LOWER = ("loss", "mae", "mse", "rmse", "error", "mape", "wape", "smape", "mase", "wrmsse", "perplexity", "logloss")
-_HIGHER = ("acc", "accuracy", "auc", "f1", "score", "r2", "precision", "recall", "ndcg", "map", "hit_rate")
 
 
 class Series:
@@ -102,6 +103,11 @@ class Metrics(Mapping[str, contract.MetricSummary]):
             contract.CHART_METRIC, contract.ChartQuery(name=name, points=points), run_id=self._run_id
         )
         return Series(name=name, steps=found.steps, times=found.times, values=found.values, total=found.total)
+
+    def charts(self, names: Sequence[str] | None = None, points: int = 1000) -> dict[str, Series]:
+        """Several metrics, all that there are unless named, each reduced to at most `points`; asked for together."""
+        wanted = list(self if names is None else names)
+        return {chart.name: chart for chart in _charts(self._transport, [self._run_id], wanted, points)[self._run_id]}
 
 
 class StoredArtifact:
@@ -401,25 +407,68 @@ class RecordedRun:
             hint=f"It has: {known}." if known else "It has no artifacts.",
         )
 
-    def console(self, *, tail: int = 0, search: str = "", follow: bool = False) -> Iterator[contract.ConsoleLine]:
-        """Console lines in order: all, or the last `tail`; `follow` waits for more until the run has ended."""
-        answer = self._transport.call(
-            contract.READ_CONSOLE, contract.ConsoleQuery(tail=tail, search=search), run_id=self.id
-        )
+    def console(
+        self,
+        *,
+        tail: int = 0,
+        search: str = "",
+        follow: bool = False,
+        pattern: str = "",
+        stream: str = "",
+        rank: int | None = None,
+    ) -> Iterator[contract.ConsoleLine]:
+        """Console lines in order: all, or the last `tail`; `follow` waits for more until the run has ended.
+
+        `search` keeps lines that hold a text, `pattern` those in which a regular expression (RE2) is found, both in
+        whatever case; `stream` is `out` or `err`; `rank` is that of one process of a distributed job.
+        """
+        query = contract.ConsoleQuery(tail=tail, search=search, pattern=pattern, stream=stream, rank=rank)
+        answer = self._transport.call(contract.READ_CONSOLE, query, run_id=self.id)
         ended = False
         while True:
             yield from (numbered.line for numbered in answer.lines)
-            if not answer.lines and (ended or not follow):
+            if not answer.lines and answer.complete and (ended or not follow):
                 return
             if follow and not ended:
                 # Asked before the next read: a run that has ended now has written all that this read will find.
                 ended = self.refresh().status.final
-            query = contract.ConsoleQuery(after=answer.last, search=search, wait=0.0 if ended or not follow else 2.0)
-            answer = self._transport.call(contract.READ_CONSOLE, query, run_id=self.id)
+            wait = 0.0 if ended or not follow or not answer.complete else 2.0
+            answer = self._transport.call(
+                contract.READ_CONSOLE, replace(query, tail=0, after=answer.last, wait=wait), run_id=self.id
+            )
 
     def logs(self, *, tail: int = 0) -> str:
         """The console as one text."""
         return "\n".join(line.text for line in self.console(tail=tail))
+
+    def code(self) -> reading.Code:
+        """The files of the code that it executed, and what differs from the commit."""
+        return self._transport.call(reading.CODE, Nothing(), run_id=self.id)
+
+    def code_text(self, path: str) -> str:
+        """The text of one file of its code."""
+        return self._transport.call(reading.CODE_FILE, reading.CodeQuery(path=path), run_id=self.id).text
+
+    def code_diff(self, against: "RecordedRun | str | None" = None) -> reading.CodeDiff:
+        """How its code differs from its commit, or from that of another run."""
+        other = against.id if isinstance(against, RecordedRun) else against or ""
+        return self._transport.call(reading.CODE_DIFF, reading.CodeDiffQuery(against=other), run_id=self.id)
+
+    def lineage(self) -> reading.Lineage:
+        """Where it comes from, and what was made from it."""
+        return self._transport.call(reading.LINEAGE, Nothing(), run_id=self.id)
+
+    def neighbours(self) -> reading.Neighbours:
+        """The runs of the project made just before and after it."""
+        return self._transport.call(reading.NEIGHBOURS, Nothing(), run_id=self.id)
+
+    def progress(self) -> reading.Progress:
+        """How far it has come, and when it is expected to end."""
+        return self._transport.call(reading.PROGRESS, Nothing(), run_id=self.id)
+
+    def machine(self) -> reading.MachineLoad:
+        """The series of the load of its machines, and when a GPU had nothing to do for more than ten minutes."""
+        return self._transport.call(reading.MACHINE, Nothing(), run_id=self.id)
 
     # -- what one does with it
 
@@ -438,13 +487,16 @@ class RecordedRun:
         requirements: Sequence[str] = (),
         environment: str = "",
         needs: "contract.Needs | str | Mapping[str, Any] | None" = None,
+        code: "RecordedRun | str" = "",
     ) -> "RecordedRun":
         """A draft that runs the same code with some parameters changed.
 
         `requirements` such as `lightgbm>=4` come on top of the recorded packages. `environment` is `recorded`,
         `inherit` (the agent's own packages) or the path of an interpreter. `needs` replaces what the original needs.
+        `code` is another run, whose code is executed in place of the original's.
         """
         change = contract.Clone(
+            code=code.id if isinstance(code, RecordedRun) else code,
             params=dict(params or {}),
             name=name,
             tags=list(tags),
@@ -548,6 +600,20 @@ class RecordedRun:
         """Delete the run with all it holds; this cannot be undone."""
         self._transport.call(contract.DELETE, Nothing(), run_id=self.id)
 
+    def share(
+        self, *, title: str = "", against: "RecordedRun | str" = "", public: bool = False, days: int = 30
+    ) -> shares.SharedAddress:
+        """An address that opens this run for reading: what it reached, its curve, and what changed `against` another one
+        (the one that it was cloned from, unless said). With `public` nobody has to sign in, where the tenant allows it.
+        """
+        other = against if isinstance(against, str) else against.id
+        return shares.make([self.id], title=title, against=other, public=public, days=days, transport=self._transport)
+
+    def explain(self, other: "RecordedRun", *, metric: str = "") -> comparisons.Explanation:
+        """Why `other` came out differently: what differs, the most likely reason first."""
+        query = comparisons.ExplainQuery(a=self.id, b=other.id, metric=metric)
+        return self._transport.call(comparisons.EXPLAIN, query)
+
     def _change(self, change: contract.Change) -> "RecordedRun":
         self.record = self._transport.call(contract.CHANGE, change, run_id=self.id)
         return self
@@ -630,6 +696,16 @@ class Comparison:
         if lower is None or len(values) < 2:
             return None
         return (min(values) if lower else max(values, key=lambda pair: (pair[0], -pair[1])))[1]
+
+    def warnings(self) -> list[str]:
+        """Why these runs may not be compared: other data, another definition of a metric, one that goes on."""
+        query = comparisons.CompareQuery(runs=[run.id for run in self.runs])
+        return [one.sentence for one in self.runs[0]._transport.call(comparisons.COMPARE, query).mismatches]
+
+    def share(self, *, title: str = "", public: bool = False, days: int = 30) -> shares.SharedAddress:
+        """An address that opens this comparison for reading, until it expires or is revoked."""
+        ids = [run.id for run in self.runs]
+        return shares.make(ids, title=title, public=public, days=days, transport=self.runs[0]._transport)
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each difference and each metric; the columns are `what` and the runs' short ids."""
@@ -721,15 +797,6 @@ def compare(*chosen: "RecordedRun | str", transport: Transport | None = None) ->
     )
 
 
-def lower_is_better(metric: str) -> bool | None:
-    """What a metric's name says about its direction; None when it says nothing."""
-    words = set(metric.lower().replace("/", " ").replace("-", " ").replace(".", " ").split())
-    words |= {part for word in words for part in word.split("_")}
-    if words & set(_LOWER):
-        return True
-    return False if words & set(_HIGHER) else None
-
-
 class _Module(types.ModuleType):
     # `larder.runs` is a search for people and a module for the import system; whichever comes first, both work.
     def __call__(self, *args: Any, **kwargs: Any) -> RunList:
@@ -756,6 +823,18 @@ def _resolve(text: str, transport: Transport) -> str:
             if found:
                 return found[0]
     raise NotFound(f"No run has an id that ends in {text!r}.", hint="`larder runs ls` lists the runs.")
+
+
+def _charts(transport: Transport, runs: Sequence[str], names: Sequence[str], points: int) -> dict[str, list[Series]]:
+    """The charts of metrics by run, asked for in as few questions as the server allows."""
+    found: dict[str, list[Series]] = {run: [] for run in runs}
+    for piece in (names[start : start + _CHARTS] for start in range(0, len(names), _CHARTS)):
+        query = reading.ChartsQuery(runs=list(runs), names=list(piece), points=points)
+        for chart in transport.call(reading.CHARTS, query).charts:
+            found[chart.run].append(
+                Series(name=chart.name, steps=chart.steps, times=chart.times, values=chart.values, total=chart.total)
+            )
+    return found
 
 
 def _column(kind: str, raw: bytes) -> list[Any]:

@@ -69,7 +69,10 @@ def save(value: Any, name: str, scratch: Path) -> Saved:
 
 
 def table(value: Any, name: str, scratch: Path) -> Saved:
-    """A data frame, a list of rows or a mapping of columns, as Parquet where pyarrow is installed, else as CSV."""
+    """A data frame, a list of rows or a mapping of columns, as Parquet where pyarrow is installed, else as CSV.
+
+    Images among the cells become files beside the CSV, which names them; `images` of the metadata names the columns.
+    """
     stem = name.rsplit("/", 1)[-1]
     if isinstance(value, str | os.PathLike):
         saved = _path(Path(value))
@@ -85,17 +88,16 @@ def table(value: Any, name: str, scratch: Path) -> Saved:
     if "polars" in homes:
         value.write_parquet(draft)
         return Saved("table", "parquet", {draft.name: draft}, size)
+    if "pandas" in homes and _has_pictures(value):
+        rows = [[str(name) for name in value.columns], *map(list, value.itertuples(index=False, name=None))]
+        return _text_table(rows, stem)
     if "pandas" in homes:
         try:
             value.to_parquet(draft)
             return Saved("table", "parquet", {draft.name: draft}, size)
         except Exception:  # no engine, or a column that Parquet cannot hold: text can
             return Saved("table", "csv", {f"{stem}.csv": value.to_csv(index=not _plain_index(value)).encode()}, size)
-    rows = _rows(value)
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    metadata = {"rows": len(rows) - 1, "columns": len(rows[0])}
-    return Saved("table", "csv", {f"{stem}.csv": buffer.getvalue().encode("utf-8", "replace")}, metadata)
+    return _text_table(_rows(value), stem)
 
 
 def load(path: "str | os.PathLike[str]", format: str) -> Any:
@@ -258,7 +260,48 @@ def _rows(value: Any) -> list[list[Any]]:
     raise TypeError(f"a {type(value).__name__} is no table; give a data frame, a list of rows or a mapping of columns")
 
 
+def _text_table(rows: list[list[Any]], stem: str) -> Saved:
+    """Rows, the first of which has the names, as CSV; the images in them as files of their own."""
+    files: dict[str, Path | bytes] = {}
+    pictured: dict[str, None] = {}
+    for number, row in enumerate(rows[1:]):
+        for column, cell in enumerate(row):
+            if _is_picture(cell):
+                form, content = media.image(cell)
+                path = f"images/{number}-{column}.{form}"
+                files[path] = content
+                row[column] = path
+                pictured[str(rows[0][column])] = None
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(rows)
+    metadata: dict[str, Any] = {"rows": len(rows) - 1, "columns": len(rows[0])}
+    if pictured:
+        metadata["images"] = list(pictured)
+    return Saved("table", "csv", {f"{stem}.csv": buffer.getvalue().encode("utf-8", "replace"), **files}, metadata)
+
+
+def _has_pictures(frame: Any) -> bool:
+    for name, kind in zip(frame.columns, frame.dtypes, strict=True):
+        if str(kind) == "object":
+            first = next((cell for cell in frame[name].head(100) if cell is not None), None)
+            if _is_picture(first):
+                return True
+    return False
+
+
+def _is_picture(cell: Any) -> bool:
+    """Whether a cell is an image of PIL, a figure, or an array of rows of pixels."""
+    if callable(getattr(cell, "save", None)) and hasattr(cell, "mode"):
+        return True
+    if callable(getattr(cell, "savefig", None)):
+        return True
+    shape = getattr(cell, "shape", ())
+    return len(shape) in (2, 3) and hasattr(cell, "__array__") and 0 not in tuple(shape)
+
+
 def _read_csv(path: Path) -> Any:
+    if path.is_dir():  # with images beside it, which it names
+        path = next(path.glob("*.csv"))
     try:
         return importlib.import_module("pandas").read_csv(path)
     except ImportError:

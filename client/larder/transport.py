@@ -268,6 +268,9 @@ def _query(body: object) -> Iterator[tuple[str, str]]:
     for name, value in msgspec.to_builtins(body).items():
         if value is None:
             continue
+        if isinstance(value, list):
+            yield from ((name, each if isinstance(each, str) else msgspec.json.encode(each).decode()) for each in value)
+            continue
         yield name, value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Match, Mount
 from starlette.routing import Route as HttpRoute
 from starlette.staticfiles import StaticFiles
@@ -27,11 +28,14 @@ import larder_server.migrations
 from larder.contract.endpoint import Role
 from larder.contract.errors import LarderError, NotFound
 from larder.contract.tenants import Identity, IssuedToken, NewToken
+from larder_server.comparisons import api as comparisons_api
 from larder_server.kernel import events_api, objects_api, openapi, schema
 from larder_server.kernel.actions import Actions
 from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database
+from larder_server.kernel.files import Folder
 from larder_server.kernel.http import Edge
+from larder_server.kernel.live import Live
 from larder_server.kernel.memory import Memory
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event, Handlers
@@ -39,16 +43,23 @@ from larder_server.kernel.routing import Route
 from larder_server.kernel.runtime import Background, Runtime, Timer, system
 from larder_server.projects import api as projects_api
 from larder_server.queues import api as queues_api
+from larder_server.queues import events as queues_events
 from larder_server.queues import jobs as queues_jobs
 from larder_server.queues import service as queues
 from larder_server.runs import api as runs_api
+from larder_server.runs import events as runs_events
 from larder_server.runs import jobs as runs_jobs
 from larder_server.runs import service as runs
 from larder_server.settings import LOOPBACK, Settings
+from larder_server.shares import api as shares_api
+from larder_server.shares import jobs as shares_jobs
+from larder_server.shares import rules as share_rules
+from larder_server.shares import service as shares
 from larder_server.tenants import api as tenants_api
 from larder_server.tenants import jobs as tenants_jobs
 from larder_server.tenants import rules as tenant_rules
 from larder_server.tenants import service as tenants
+from larder_server.views import api as views_api
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +67,19 @@ COOKIE = "larder_session"
 ROUTES: list[Route] = [
     *tenants_api.ROUTES,
     *projects_api.ROUTES,
+    *views_api.ROUTES,
     *queues_api.ROUTES,
     *runs_api.ROUTES,
     runs_api.taking(queues_api.LEASING),
+    *comparisons_api.ROUTES,
+    *shares_api.ROUTES,
     *events_api.ROUTES,
     *objects_api.ROUTES,
 ]
-TIMERS: list[Timer] = [*tenants_jobs.TIMERS, *queues_jobs.TIMERS, *runs_jobs.TIMERS]
+TIMERS: list[Timer] = [*tenants_jobs.TIMERS, *queues_jobs.TIMERS, *runs_jobs.TIMERS, *shares_jobs.TIMERS]
 HANDLERS: Handlers = {name: [handler] for name, handler in runs_jobs.HANDLERS.items()}
+NOTICES = frozenset({runs_events.LOGGED, queues_events.AGENT_SEEN})
+"""Signals that open pages hear although they are in no outbox."""
 FORGETS = queues_jobs.FORGETS
 ACTIONS = Actions({"runs.enqueue": runs.enqueue})
 
@@ -102,6 +118,7 @@ def build(settings: Settings, *, local_secret: str = "") -> Server:
         # on PostgreSQL other servers change things, too, and are heard when the background has begun
         memory=Memory(FORGETS, hears_all=database.sqlite),
         lease_seconds=settings.lease_seconds,
+        shared_signals=NOTICES,
     )
     runtime.transact(system(settings.tenant), lambda context: tenants.ensure(context, user=local_user()))
     if _identify(runtime, local_secret) is None:
@@ -133,6 +150,8 @@ def _identify(runtime: Runtime, secret_text: str) -> Identity | None:
         return runtime.view(system(secret.tenant), lambda context: tenants.identify(context, secret))
     if (of_run := tenant_rules.parse_run(secret_text)) is not None:
         return runtime.view(system(of_run.tenant), lambda context: _identify_run(context, of_run))
+    if (of_share := share_rules.parse(secret_text)) is not None:
+        return runtime.view(system(of_share.tenant), lambda context: shares.identify(context, of_share))
     return None
 
 
@@ -152,7 +171,7 @@ class _Guests:
     """Who has shown which token, so that not every request asks the database.
 
     On SQLite only: there every change to tokens and users passes this process, and ends what is remembered. Tokens of
-    runs are not remembered: their leases end without a word to this class.
+    runs and of shares are not remembered: they end without a word to this class.
     """
 
     SECONDS = 300.0
@@ -226,9 +245,10 @@ class _Application(Starlette):
 
 def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Starlette:
     guests = _Guests(runtime)
-    edge = Edge(runtime, guests.ask, COOKIE, remember=guests.remember)
+    live = Live(runtime, notices=NOTICES, version=larder.__version__)
+    edge = Edge(runtime, guests.ask, COOKIE, live=live, remember=guests.remember)
     background = Background(runtime, TIMERS, lambda: runtime.view(system(""), tenants.every_tenant))
-    pages = Path(str(resources.files("larder_server"))) / "pages"
+    pages = Folder(settings.pages or Path(str(resources.files("larder_server"))) / "pages")
     document = json.dumps(api_document(), indent=1)
 
     @asynccontextmanager
@@ -261,25 +281,63 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
     async def openapi_json(_: Request) -> Response:
         return Response(document, media_type="application/json")
 
+    def early(path: str) -> dict[str, str]:
+        """The page's own files, named in the answer itself, so that a browser fetches them beside the first script."""
+        parts: dict[str, dict[str, Any]] = json.loads(pages.text("manifest.json") or "{}")
+        name = "run" if path.startswith("/runs/") else path.split("/")[1]
+        part = parts.get(f"src/pages/{_FOLDERS.get(name, name)}/index.tsx")
+        if part is None:
+            return {}
+        own = [part["file"], *(parts[other]["file"] for other in part.get("imports", ()) if other != "index.html")]
+        links = [f"</{file}>; rel=modulepreload" for file in own]
+        return {
+            "link": ", ".join(
+                [*links, *(f"</{file}>; rel=preload; as=style; crossorigin" for file in part.get("css", ()))]
+            )
+        }
+
+    def whole_page(request: Request, status: int = 200) -> Response:
+        headers = {**_PAGE_HEADERS, **early(request.url.path)}
+        found = pages.answer(request, "index.html", headers=headers, status=status)
+        return found or PlainTextResponse("The pages are not built. In the repository: `make web`.", 503)
+
     async def page(request: Request) -> Response:
-        response = HTMLResponse((pages / "index.html").read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
+        response = whole_page(request)
         if COOKIE not in request.cookies and settings.local_sign_in and settings.on_loopback and _is_local(request):
             response.set_cookie(COOKIE, local_secret, httponly=True, samesite="strict", max_age=30 * 86400)
         return response
 
     async def sign_in(request: Request) -> Response:
         secret = request.query_params.get("token", "")
-        if await to_thread.run_sync(_identify, runtime, secret) is None:
+        identity = await to_thread.run_sync(_identify, runtime, secret)
+        if identity is None or identity.share:
             return PlainTextResponse("This token is unknown, revoked or expired. Make one with `larder login`.", 401)
-        response = RedirectResponse("/", 303)
+        # back to the page that asked; a path of this server, never another site
+        wanted = urlsplit(request.query_params.get("next", "/"))
+        path = wanted.path if wanted.path.startswith("/") and not wanted.path.startswith(("//", "/\\")) else "/"
+        response = RedirectResponse(path + (f"?{wanted.query}" if wanted.query else ""), 303)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
         return response
 
-    async def api_page(_: Request) -> Response:
-        return HTMLResponse((pages / "api.html").read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
+    async def shared_page(request: Request) -> Response:
+        # whoever follows a share is nobody here, on this machine too
+        return whole_page(request)
+
+    async def page_file(request: Request) -> Response:
+        found = pages.answer(request, request.url.path.removeprefix("/"))
+        return found or edge.refuse(
+            request, NotFound("there is no such file; was the server updated? load the page anew")
+        )
+
+    async def api_page(request: Request) -> Response:
+        found = pages.answer(request, "api.html", headers=_API_PAGE_HEADERS)
+        return found or PlainTextResponse("The pages are not built. In the repository: `make web`.", 503)
 
     async def not_found(request: Request, _: Exception) -> Response:
+        by_hand = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        if by_hand and not request.url.path.startswith("/v1/"):
+            return whole_page(request, 404)  # a person's browser: the pages say that there is nothing, and lead back
         return edge.refuse(request, NotFound(f"there is nothing at {request.method} {request.url.path[:200]}"))
 
     async def wrong_method(request: Request, problem: Exception) -> Response:
@@ -301,14 +359,12 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
             HttpRoute("/readyz", readyz),
             HttpRoute("/metrics", metrics),
             HttpRoute("/openapi.json", openapi_json),
-            HttpRoute("/", page),
-            HttpRoute("/runs", page),
-            HttpRoute("/runs/{run_id}", page),
-            HttpRoute("/queues", page),
+            *(HttpRoute(path, page) for path in _PAGES),
+            HttpRoute("/share/{token}", shared_page),
+            *(HttpRoute(path, page_file) for path in _PAGE_FILES),
             HttpRoute("/sign-in", sign_in),
             HttpRoute("/api", api_page),
             Mount("/api-viewer", StaticFiles(directory=_viewer())),
-            Mount("/static", StaticFiles(directory=pages / "static")),
         ],
         lifespan=lifespan,
         exception_handlers={404: not_found, 405: wrong_method, Exception: failed},
@@ -328,12 +384,35 @@ def _allowed(request: Request) -> list[str]:
     return sorted(methods)
 
 
+_PAGES = (
+    "/",
+    "/runs",
+    "/runs/{run}",
+    "/runs/{run}/{tab}",
+    "/projects/{project:path}",
+    "/compare",
+    "/queues",
+    "/queues/{queue:path}",
+    "/agents",
+    "/settings",
+    "/settings/{section}",
+)
+"""The addresses of web/src/router.tsx, but for shares."""
+_FOLDERS = {"": "home", "projects": "runs"}
+"""Folders of web/src/pages whose name is not the first word of the address."""
+_PAGE_FILES = ("/assets/{name}", "/theme.js", "/api.js", "/icon.svg")
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
 _PAGE_HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
-    " frame-ancestors 'none'",
+    "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
 }
+# the viewer of the API writes styles into its page
+_API_PAGE_HEADERS = {**_PAGE_HEADERS, "content-security-policy": f"{_POLICY}; style-src 'self' 'unsafe-inline'"}
 
 
 def _viewer() -> Path:

@@ -45,6 +45,12 @@ from larder_server.settings import LOOPBACK, Settings
     help="How long an agent may be silent before its runs go to others.",
 )
 @click.option("--no-local-sign-in", is_flag=True, help="Ask for a token in browsers on this machine too.")
+@click.option(
+    "--pages",
+    envvar="LARDER_PAGES",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Another folder of built pages, for those who work on them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready.")
 def up(
     home: Path | None,
@@ -55,6 +61,7 @@ def up(
     agents: int,
     lease_seconds: float,
     no_local_sign_in: bool,
+    pages: Path | None,
     as_json: bool,
 ) -> None:
     """Start the Larder server and keep it running until Ctrl-C."""
@@ -70,6 +77,7 @@ def up(
         agents=agents,
         lease_seconds=lease_seconds,
         local_sign_in=not no_local_sign_in,
+        pages=pages,
     )
     try:
         _serve(settings, listener, as_json=as_json)

@@ -29,6 +29,9 @@ class Settings:
     local_sign_in: bool = True
     """Whether a browser on this machine is signed in without a token, when the server listens on loopback only."""
 
+    pages: Path | None = None
+    """Another folder of built pages, for those who work on them."""
+
     @property
     def database_url(self) -> str:
         """The database to use."""

@@ -1,16 +1,28 @@
 """A real Chromium, the system's own, driven by Playwright."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.journeys.conftest import Up
+from tests.journeys.conftest import up as plain_up  # noqa: F401  (the fixture)
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
-from tests.journeys.conftest import up  # noqa: E402, F401  (the fixture)
+# Pages built somewhere else than in the server's own folder; read before a test's fixtures clear LARDER_….
+PAGES = {name: os.environ[name] for name in ("LARDER_PAGES",) if name in os.environ}
+
+
+@pytest.fixture
+def up(request: pytest.FixtureRequest) -> Callable[..., Up]:
+    """Starts servers that show the pages."""
+    start = request.getfixturevalue("plain_up")
+    return lambda *, environment=None, **options: start(environment={**PAGES, **(environment or {})}, **options)
 
 
 # Not for the session: Playwright's event loop counts as running in this thread until it is closed, and no other

@@ -193,3 +193,22 @@ def test_a_state_with_tensors_inside_is_kept_in_the_safe_format(
     # what only a pickle can hold stays one, and plain values stay readable
     assert serial.save({"epoch": 3, "lr": [0.1]}, "checkpoint", tmp_path).format == "json"
     assert serial.save({"other": complex(1, 2), "t": range(3)}, "checkpoint", tmp_path).format == "pickle"
+
+
+def test_images_in_a_table_become_files_that_it_names(tmp_path):
+    numpy = pytest.importorskip("numpy")
+    image = pytest.importorskip("PIL.Image")
+    rows = [
+        {"image": image.new("RGB", (4, 4), "red"), "label": "cat", "loss": 0.25},
+        {"image": numpy.zeros((4, 4), "uint8"), "label": "dog", "loss": 1.5},
+    ]
+    saved = serial.table(rows, "eval/samples", tmp_path)
+    assert (saved.kind, saved.format, saved.metadata["images"]) == ("table", "csv", ["image"])
+    assert set(saved.files) == {"samples.csv", "images/0-0.png", "images/1-0.png"}
+    assert saved.files["samples.csv"].decode().splitlines()[1] == "images/0-0.png,cat,0.25"
+    pandas = pytest.importorskip("pandas")
+    framed = serial.table(pandas.DataFrame(rows), "samples", tmp_path)
+    assert set(framed.files) == set(saved.files) and framed.metadata["images"] == ["image"]
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back" / "samples.csv").write_bytes(saved.files["samples.csv"])
+    assert list(serial.load(tmp_path / "back", "csv")["label"]) == ["cat", "dog"]

@@ -1,5 +1,6 @@
 """Every library we ask for has its reason written down, and the client asks for few."""
 
+import json
 import re
 import tomllib
 from importlib import metadata
@@ -12,6 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTIONS = ("client", "server", "recipes")
 REASONS = ROOT / "docs" / "explanation" / "dependencies.md"
+PAGES = re.search(r"^## The pages\n.*?(?=\nWhat only tests)", REASONS.read_text(), re.M | re.S)[0]
 
 
 def project(folder):
@@ -49,8 +51,25 @@ def test_every_dependency_has_its_reason(folder):
 
 
 def test_no_reason_is_left_over():
-    reasons = set(re.findall(r"^\| `([^`]+)` \|", REASONS.read_text(), re.M))
+    reasons = set(re.findall(r"^\| `([^`]+)` \|", REASONS.read_text().replace(PAGES, ""), re.M))
     assert reasons == {one.name for folder in DISTRIBUTIONS for one in direct(folder)}
+
+
+def test_the_pages_libraries_have_their_reasons():
+    rows = [line.split("|")[1] for line in PAGES.splitlines() if line.startswith("| `")]
+    package = json.loads((ROOT / "web" / "package.json").read_text())
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == set(package["dependencies"])
+    build = PAGES.partition("To build and check them:")[2]
+    assert not [name for name in package["devDependencies"] if f"`{name}`" not in build]
+
+
+def test_the_pages_libraries_are_pinned_with_their_hashes():
+    lock = json.loads((ROOT / "web" / "package-lock.json").read_text())
+    assert lock["packages"]["node_modules/react"]["integrity"]
+    for name, entry in lock["packages"].items():
+        if name:
+            assert entry["integrity"].startswith("sha512-"), name
+            assert entry.get("resolved", "https://registry.npmjs.org/").startswith("https://registry.npmjs.org/"), name
 
 
 @pytest.mark.parametrize("folder", DISTRIBUTIONS)

@@ -14,7 +14,9 @@ OWNERS = {
     "kernel": {"events"},
     "tenants": {"tenants", "users", "tokens"},
     "projects": {"projects"},
+    "views": {"views"},
     "queues": {"jobs", "queue_policies", "agents", "job_log"},
+    "shares": {"shares", "share_policies"},
     "runs": {
         "runs", "run_tags", "run_facts", "run_params", "param_names", "metric_names", "metric_summaries",
         "metric_heads", "metric_blocks", "writers", "console_chunks", "artifacts",

@@ -1,9 +1,15 @@
-"""A wheel of `larder` alone, in an empty environment, records a run and reads it back with no server in reach."""
+"""A wheel of `larder` alone, in an empty environment, records a run and reads it back with no server in reach.
+
+A wheel of `larder-server` holds the pages, and shows them where there is no Node.
+"""
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -55,6 +61,9 @@ print(json.dumps(found, default=str))
 """
 
 
+NO_NODE = "/nowhere"
+
+
 def run(*command, cwd, environment):
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=110
@@ -63,33 +72,42 @@ def run(*command, cwd, environment):
     return done.stdout
 
 
+def pack(distribution, kind, folder):
+    """A distribution packed from a folder of sources; the newest file in `folder`."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder]
+    run(*command, cwd=distribution, environment=os.environ)
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    run(
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "-t",
-        "wheel",
-        "-d",
-        folder,
-        cwd=ROOT / "client",
-        environment=os.environ,
-    )
-    return next(folder.glob("larder-*.whl"))
+    return pack(ROOT / "client", "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def server_wheel(tmp_path_factory):
+    """The server's wheel, from its sdist as an index would hold it: without `web/` beside it, and without Node."""
+    folder = tmp_path_factory.mktemp("server")
+    with tarfile.open(pack(ROOT / "server", "sdist", folder)) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "wheel"]
+    run(*command, cwd=next((folder / "unpacked").iterdir()), environment={**os.environ, "PATH": NO_NODE})
+    return next((folder / "wheel").iterdir())
 
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory):
     """The interpreter of an environment that holds the wheel and what it asks for."""
-    folder = tmp_path_factory.mktemp("empty") / "venv"
+    return install(tmp_path_factory.mktemp("empty") / "venv", wheel)
+
+
+def install(folder, *wheels):
+    """The interpreter of a fresh environment with these wheels and what they ask for."""
     settings = setup.pip_settings(Path(sys.executable))
     environment = setup.uv_environment(settings)
     run(UV, "venv", "--quiet", "--python", sys.executable, folder, cwd=folder.parent, environment=environment)
     interpreter = folder / "bin" / "python"
-    install = [
+    command = [
         UV,
         "pip",
         "install",
@@ -99,12 +117,12 @@ def python(wheel, tmp_path_factory):
         "-c",
         ROOT / "constraints.txt",
         *setup.uv_arguments(settings),
-        wheel,
+        *wheels,
     ]
     # what `make setup` has fetched is in uv's cache, and then no network is needed
-    cached = subprocess.run([*map(str, install), "--offline"], cwd=folder.parent, env=environment, capture_output=True)
+    cached = subprocess.run([*map(str, command), "--offline"], cwd=folder.parent, env=environment, capture_output=True)
     if cached.returncode != 0:
-        run(*install, cwd=folder.parent, environment=environment)
+        run(*command, cwd=folder.parent, environment=environment)
     return interpreter
 
 
@@ -156,3 +174,31 @@ def test_the_sdk_says_that_the_server_is_away(python, environment, tmp_path):
     )
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_servers_wheel_holds_the_pages_and_every_module(server_wheel):
+    packed = set(zipfile.ZipFile(server_wheel).namelist())
+    manifest = json.loads(zipfile.ZipFile(server_wheel).read("larder_server/pages/manifest.json"))
+    for part in manifest.values():
+        assert f"larder_server/pages/{part['file']}" in packed
+    modules = {path.relative_to(ROOT / "server").as_posix() for path in (ROOT / "server/larder_server").rglob("*.py")}
+    assert {name for name in packed if name.endswith(".py")} == modules
+
+
+@pytest.mark.slow
+@pytest.mark.journey
+def test_the_servers_wheel_shows_the_pages_without_node(wheel, server_wheel, environment, tmp_path):
+    python = install(tmp_path / "venv", wheel, server_wheel)
+    command = [python, "-m", "larder_server.cli", "--home", tmp_path / "server", "--json", "--port", "0"]
+    server = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.PIPE, env={**environment, "PATH": NO_NODE}, cwd=tmp_path
+    )
+    try:
+        url = json.loads(server.stdout.readline())["url"]
+        page = urllib.request.urlopen(url, timeout=30).read().decode()
+        script = re.search(r'src="(/assets/[^"]+\.js)"', page)[1]
+        assert urllib.request.urlopen(url + script, timeout=30).headers["content-type"].startswith("text/javascript")
+    finally:
+        server.terminate()
+        server.wait(30)

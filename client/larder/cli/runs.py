@@ -189,10 +189,16 @@ def show(run: str, as_json: bool) -> None:
 @click.option("--tail", "-n", default=0, type=click.IntRange(0), help="Only the last lines.")
 @click.option("--follow", "-f", is_flag=True, help="Wait for more until the run has ended.")
 @click.option("--search", default="", help="Only lines that hold this text.")
+@click.option("--pattern", "-e", default="", help="Only lines in which this regular expression is found.")
+@click.option("--stream", default="", type=click.Choice(["", "out", "err"]), help="Only lines of one stream.")
+@click.option("--rank", default=None, type=click.IntRange(0), help="Only lines of one process of a distributed job.")
 @output.as_json
-def logs(run: str, tail: int, follow: bool, search: str, as_json: bool) -> None:
+def logs(
+    run: str, tail: int, follow: bool, search: str, pattern: str, stream: str, rank: int | None, as_json: bool
+) -> None:
     """Print the console of a run."""
-    lines = get(run).console(tail=tail, search=search, follow=follow)
+    found = get(run)
+    lines = found.console(tail=tail, search=search, follow=follow, pattern=pattern, stream=stream, rank=rank)
     if as_json:
         output.document(list(lines))
         return

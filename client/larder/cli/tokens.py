@@ -10,24 +10,26 @@ from larder.contract.endpoint import Nothing, Role
 
 @click.group()
 def tokens() -> None:
-    """Issue, list and revoke tokens; an admin's work."""
+    """Issue, list and revoke tokens: your own, or anybody's as an admin."""
 
 
 @tokens.command("issue")
-@click.argument("user")
+@click.argument("user", default="")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="contributor", show_default=True)
 @click.option("--name", default="", help="What the token is for.")
 @click.option("--days", type=int, default=90, show_default=True, help="Until it expires, 1 to 3650.")
 @output.as_json
 def issue(user: str, role: str, name: str, days: int, as_json: bool) -> None:
-    """Make a token for USER and print its secret, which is shown this once."""
+    """Make a token for USER (yourself, if none is named) and print its secret, which is shown this once."""
     order = tenants.NewToken(user=user, role=Role(role), name=name, days=days)
     issued = config.connect().call(tenants.ISSUE_TOKEN, order)
     if as_json:
         output.document(issued)
     else:
         click.echo(issued.secret)
-    output.say(f"{user} may use it as {role} until {output.moment(issued.token.expires)}; it is not shown again.")
+    output.say(
+        f"{issued.token.user} may use it as {role} until {output.moment(issued.token.expires)}; it is not shown again."
+    )
 
 
 @tokens.command("ls")

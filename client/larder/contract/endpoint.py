@@ -30,6 +30,7 @@ class Endpoint(Generic[Body, Result]):
 
     `for_runs`: the token of a run, which an agent hands to what it executes, may call it although it changes something;
     the use case itself sees to it that only that run, and what that run has made, is changed.
+    `for_shares`: the token of a share may call it; the use case itself sees to it that only what the share names is read.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Endpoint(Generic[Body, Result]):
     summary: str
     role: Role = Role.VIEWER
     for_runs: bool = False
+    for_shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,7 @@ class Problem:
 
 class Bytes:
     """Marks a body or result that is a stream of raw bytes, not a document."""
+
+
+class Feed:
+    """Marks a result that is a stream of server-sent events, which has no end."""

@@ -224,6 +224,36 @@ class Why:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineQuery:
+    """The first `limit` (1 to 1,000) waiting jobs after `offset`."""
+
+    limit: int = 200
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InLine:
+    """A waiting job at its place in the line. `reason`: the most important cause of its waiting; see `Why` for all.
+
+    `ahead` and `starts` are as in `Why`.
+    """
+
+    job: Job
+    ahead: int
+    reason: str = ""
+    starts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A queue as people look at it: what is leased from it, and what waits, in the order in which it would be leased."""
+
+    queue: Queue
+    leased: list[Job]
+    waiting: list[InLine]
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryQuery:
     """The last `hours` of a queue, in `points` stretches of equal length (1 to 1,000)."""
 
@@ -268,8 +298,36 @@ class Agents:
     agents: list[Agent]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StaysQuery:
+    """The newest `limit` (1 to 500) pieces of work of an agent."""
+
+    limit: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stay:
+    """One lease of a job, from `leased` to `ended` (None: it goes on). `cause` says why it ended before its time."""
+
+    job: str
+    kind: str
+    subject: str
+    queue: str
+    leased: int
+    ended: int | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stays:
+    """What an agent has executed, the newest first; kept for 90 days."""
+
+    stays: list[Stay]
+
+
 LIST = Endpoint("GET", "/v1/queues", Nothing, Queues, "All queues with their lengths")
 SHOW = Endpoint("GET", "/v1/queues/{queue}", Nothing, Jobs, "The jobs of a queue in order")
+LINE = Endpoint("GET", "/v1/queues/{queue}/line", LineQuery, Line, "A queue with why its jobs wait and when they start")
 CHANGE = Endpoint("PATCH", "/v1/queues/{queue}", ChangePolicy, Queue, "Change a queue's policy", Role.MAINTAINER)
 HISTORY = Endpoint("GET", "/v1/queues/{queue}/history", HistoryQuery, History, "Length and waits of a queue over time")
 LEASE = Endpoint(
@@ -286,3 +344,4 @@ AGENTS = Endpoint("GET", "/v1/agents", Nothing, Agents, "The agents with their l
 DRAIN_AGENT = Endpoint(
     "POST", "/v1/agents/{agent}/drain", Nothing, Nothing, "Ask an agent to end after its work", Role.MAINTAINER
 )
+AGENT_HISTORY = Endpoint("GET", "/v1/agents/{agent}/history", StaysQuery, Stays, "What an agent has executed")

@@ -179,7 +179,8 @@ class Clone:
 
     `requirements` (such as `lightgbm>=4`) come on top of the recorded packages. `environment` says where the packages
     come from: `recorded` (built from the recorded ones), `inherit` (the agent's own), the path of an interpreter, or
-    empty for the source run's. `needs` replaces the source's.
+    empty for the source run's. `needs` replaces the source's. `code` is a run whose code is executed in place of the
+    source's, with the source's command.
     """
 
     params: dict[str, Param] = field(default_factory=dict)
@@ -188,6 +189,7 @@ class Clone:
     requirements: list[str] = field(default_factory=list)
     environment: str = ""
     needs: Needs | None = None
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,30 +435,46 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleQuery:
-    """Lines after sequence number `after`, at most `limit`; or the last `tail`; `search` keeps lines that hold it."""
+    """Lines after sequence number `after`, at most `limit`; or the last `tail`; `search` keeps lines that hold it.
+
+    `pattern` keeps lines in which a regular expression (RE2) is found, in whatever case unless it begins with `(?-i)`;
+    `stream` those of `out` or `err`; `rank` those of one process of a distributed job.
+    """
 
     after: int = 0
     limit: int = 1000
     tail: int = 0
     search: str = ""
     wait: float = 0.0
+    pattern: str = ""
+    stream: str = ""
+    rank: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedLine:
-    """A console line with its number, counted from 1 in order of arrival."""
+    """A console line with its number, counted from 1 in order of arrival.
+
+    `spans`: where in the text a `pattern` was found, each as its first character and the one after its last.
+    """
 
     number: int
     line: ConsoleLine
+    spans: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """Lines in order; `last` is the `after` of the next question."""
+    """Lines in order; `last` is the `after` of the next question.
+
+    `complete`: the whole of the log after `after` was looked at, or `limit` lines were found. Otherwise the time for
+    one answer was up, and the search goes on with the next question.
+    """
 
     lines: list[NumberedLine]
     last: int
     total: int
+    complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -491,11 +509,15 @@ class ArtifactQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class FileQuery:
-    """One file of an artifact; the newest version when `version` is 0."""
+    """One file of an artifact; the newest version when `version` is 0.
+
+    `show`: for a page, images, texts and figures come with their media type, sandboxed, instead of as a download.
+    """
 
     name: str
     path: str = ""
     version: int = 0
+    show: bool = False
 
 
 CREATE = Endpoint(

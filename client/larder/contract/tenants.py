@@ -7,20 +7,28 @@ from larder.contract.endpoint import Endpoint, Nothing, Role
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who a token speaks for. With `run`, the token is that run's own: it reads, and writes for this run only."""
+    """Who a token speaks for. With `run`, the token is that run's own: it reads, and writes for this run only.
+
+    With `share`, it is that of a share: it reads what the share names and nothing else. `token` is the id of the token itself.
+    """
 
     tenant: str
     user: str
     role: Role
     team: str = ""
     run: str = ""
+    share: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewToken:
-    """A wish for a token; `days` until it expires (1 to 3650)."""
+    """A wish for a token; `days` until it expires (1 to 3650); for oneself when `user` is empty.
 
-    user: str
+    Who is no admin makes tokens for themselves only, with no more rights than they have, for at most 365 days.
+    """
+
+    user: str = ""
     role: Role = Role.CONTRIBUTOR
     name: str = ""
     days: int = 90
@@ -49,7 +57,7 @@ class IssuedToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """All living tokens of the tenant."""
+    """The living tokens: an admin sees those of the tenant, others see their own."""
 
     tokens: list[Token]
 
@@ -78,10 +86,8 @@ class ChangeUser:
 
 
 WHOAMI = Endpoint("GET", "/v1/whoami", Nothing, Identity, "Who this token speaks for")
-ISSUE_TOKEN = Endpoint(
-    "POST", "/v1/tokens", NewToken, IssuedToken, "Issue a token; its secret is shown once", Role.ADMIN
-)
-LIST_TOKENS = Endpoint("GET", "/v1/tokens", Nothing, Tokens, "The living tokens of this tenant", Role.ADMIN)
-REVOKE_TOKEN = Endpoint("DELETE", "/v1/tokens/{token_id}", Nothing, Nothing, "Revoke a token at once", Role.ADMIN)
+ISSUE_TOKEN = Endpoint("POST", "/v1/tokens", NewToken, IssuedToken, "Issue a token; its secret is shown once")
+LIST_TOKENS = Endpoint("GET", "/v1/tokens", Nothing, Tokens, "The living tokens: all for an admin, else one's own")
+REVOKE_TOKEN = Endpoint("DELETE", "/v1/tokens/{token_id}", Nothing, Nothing, "Revoke a token at once")
 LIST_USERS = Endpoint("GET", "/v1/users", Nothing, Users, "The users of this tenant with their teams")
 CHANGE_USER = Endpoint("PATCH", "/v1/users/{user}", ChangeUser, User, "Put a user into a team", Role.ADMIN)

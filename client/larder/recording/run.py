@@ -186,7 +186,11 @@ class Run:
 
     @_quiet
     def log_table(self, name: str, frame: Any, step: int | None = None) -> None:
-        """Keeps a table: a data frame, a list of rows, or a mapping of columns."""
+        """Keeps a table: a data frame, a list of rows, or a mapping of columns.
+
+        Cells may be images, of PIL or as arrays: the page of the run shows them beside the other values, and sorts the
+        rows by any column, such as the loss of each sample.
+        """
         import tempfile
 
         from larder import serial
@@ -280,6 +284,11 @@ class Run:
             self._restore()
             guard.say(f"run {self.name} goes on in the queue {queue}: {place}")
             raise SystemExit(0)
+
+    @_quiet
+    def expect(self, steps: int) -> None:
+        """Says how many steps there will be, so that the run's page can tell when it is going to end."""
+        self.record_fact("progress", {"steps": int(steps)})
 
     @_quiet
     def on_stop(self, callback: Callable[[], object]) -> None:

@@ -16,7 +16,10 @@ from larder_server.kernel.outbox import Event
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One request or job: its tenant, its user, its transaction. With `run`, that run's own token asks."""
+    """One request or job: its tenant, its user, its transaction.
+
+    With `run`, that run's own token asks; with `share`, the token of a share.
+    """
 
     tenant: str
     user: str
@@ -26,6 +29,8 @@ class Context:
     objects: ObjectStore
     team: str = ""
     run: str = ""
+    share: str = ""
+    token: str = ""
     notes: Notes = field(default_factory=Notes)
     awaited: frozenset[str] = frozenset()
     lease_seconds: float = 30.0

@@ -1,10 +1,11 @@
-"""The outbox over HTTP: what happened in a tenant, by long poll."""
+"""The outbox over HTTP: what happened in a tenant, by long poll or told while it happens."""
 
-from larder.contract import events
+from larder.contract import events, live
+from larder.contract.errors import Invalid
 from larder_server.kernel import outbox
 from larder_server.kernel.context import Context
 from larder_server.kernel.outbox import Event
-from larder_server.kernel.routing import Waiting, bind
+from larder_server.kernel.routing import From, Waiting, bind, bind_feed
 
 
 def _read(context: Context, query: events.EventQuery) -> events.Events:
@@ -13,6 +14,12 @@ def _read(context: Context, query: events.EventQuery) -> events.Events:
 
 def _wants(query: events.EventQuery, event: Event, _: dict[str, str]) -> bool:
     return not query.subject or event.subject == query.subject
+
+
+def _from(query: live.LiveQuery) -> From:
+    if not 0 <= query.since <= 60:
+        raise Invalid("since is a number of seconds from 0 to 60", field="since")
+    return From(after=query.after, ago=int(query.since * 1_000_000))
 
 
 ROUTES = [
@@ -25,5 +32,6 @@ ROUTES = [
             wants=_wants,
             woken_is_enough=True,
         ),
-    )
+    ),
+    bind_feed(live.FOLLOW, _from),
 ]

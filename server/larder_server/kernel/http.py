@@ -1,13 +1,13 @@
 """The edge: HTTP in, one context and one transaction, HTTP out. The only place that knows Starlette."""
 
-import dataclasses
 import logging
 import math
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import msgspec
@@ -20,13 +20,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as HttpRoute
 
-from larder.contract.endpoint import Bytes, Endpoint, Nothing, Problem, Role
+from larder.contract.endpoint import Bytes, Endpoint, Feed, Nothing, Problem, Role
 from larder.contract.errors import Conflict, Denied, Invalid, LarderError, Unauthenticated, Unavailable
 from larder.contract.tenants import Identity
 from larder_server.kernel import bounds
 from larder_server.kernel.context import Context, require
+from larder_server.kernel.live import Live
 from larder_server.kernel.outbox import Event
-from larder_server.kernel.routing import Download, Route
+from larder_server.kernel.routing import Download, From, Route, Written
 from larder_server.kernel.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,20 @@ log = logging.getLogger(__name__)
 MSGPACK = "application/msgpack"
 LARGEST_BODY = 64 << 20
 """Bytes that a document's body may have; streams of bytes have no limit but the disk."""
+
+_STILL = "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
+_ALIVE = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:;"
+    " style-src 'unsafe-inline'; img-src data: blob:; font-src data:; worker-src blob:; frame-ancestors 'self'"
+)
+SHOWN = {
+    **dict.fromkeys(("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"), _STILL),
+    "image/svg+xml": _STILL,
+    "text/plain; charset=utf-8": _STILL,
+    "text/html; charset=utf-8": _ALIVE,
+}
+"""What a browser may be shown of what users uploaded, each with the policy it goes out with: of an origin of its own,
+without a way to the network; everything else is downloaded. A page (a figure) may run its scripts in there."""
 
 Answer = TypeVar("Answer")
 Identify = Callable[[str], Identity | None]
@@ -57,9 +72,12 @@ class Telemetry:
 class Edge:
     """Turns routes into HTTP handlers."""
 
-    def __init__(self, runtime: Runtime, identify: Identify, cookie: str, *, remember: Identify | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, identify: Identify, cookie: str, *, live: Live, remember: Identify | None = None
+    ) -> None:
         """`identify` asks the database who a secret speaks for; `remember` may know it at once, and must not block."""
         self._runtime, self._identify, self._cookie, self._remember = runtime, identify, cookie, remember
+        self._live = live
         self.telemetry = Telemetry()
 
     def routes(self, routes: Sequence[Route]) -> list[HttpRoute]:
@@ -69,8 +87,11 @@ class Edge:
             HttpRoute(route.endpoint.path, self._handler(route), methods=[route.endpoint.method]) for route in ordered
         ]
 
-    async def identity(self, request: Request) -> Identity:
-        """Who asks, by the bearer token or by the pages' cookie; Unauthenticated otherwise."""
+    async def identity(self, request: Request, *, shares: bool = False) -> Identity:
+        """Who asks, by the bearer token or by the pages' cookie; Unauthenticated otherwise.
+
+        Denied to the token of a share, unless `shares` says that it is expected.
+        """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             secret = request.cookies.get(self._cookie, "")
@@ -86,6 +107,8 @@ class Edge:
             identity = await to_thread.run_sync(self._identify, secret)
         if identity is None:
             raise Unauthenticated("this token is unknown, revoked or expired", hint="`larder login` with a new one")
+        if identity.share and not shares:
+            raise Denied("the token of a share opens what it names and nothing else", hint="sign in to see more")
         return identity
 
     def _handler(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -120,7 +143,7 @@ class Edge:
             status = 500
             waits = False
             try:
-                identity = await self.identity(request)
+                identity = await self.identity(request, shares=endpoint.for_shares)
                 require(identity.role, endpoint.role)
                 _check_run(identity, endpoint)
                 arguments = _arguments(request)
@@ -130,16 +153,22 @@ class Edge:
                     response = self._respond(request, Nothing())
                 else:
                     body = await _sound(decode(request))
+                    if endpoint.result is Feed:
+                        waits = True
+                        response = self._follow(request, identity, route.answer(body))
+                        self.telemetry.requests.labels(name, "200").inc()
+                        return response
                     if route.waiting is not None and route.waiting.seconds(body) > 0:
                         waits = True
                         answer = await self._wait(route, identity, body, arguments, perform, request)
                     else:
                         answer = await perform(identity, body, arguments)
-                    response = (
-                        await self._download(identity, answer)
-                        if isinstance(answer, Download)
-                        else self._respond(request, answer)
-                    )
+                    if isinstance(answer, Download):
+                        response = await self._download(request, identity, answer)
+                    elif isinstance(answer, Written):
+                        response = self._write(identity, answer, endpoint.role)
+                    else:
+                        response = self._respond(request, answer)
             except ClientDisconnect:
                 response = Response(status_code=400)
             except Exception as problem:  # the edge of the process: whatever happened becomes one shape
@@ -210,21 +239,66 @@ class Edge:
 
         return await to_thread.run_sync(self._runtime.view, identity, work)
 
+    def _follow(self, request: Request, identity: Identity, begin: From) -> Response:
+        """What happens in the tenant, told as long as this asker may hear it."""
+        if re.fullmatch(r"[0-9]{1,18}", last := request.headers.get("last-event-id", "")):
+            begin = From(after=int(last))
+
+        async def alive() -> bool:
+            try:
+                return (await self.identity(request)).tenant == identity.tenant
+            except Unauthenticated:
+                return False
+            except Exception:  # the database may be away for a while: that is no reason to send the page away
+                return True
+
+        return StreamingResponse(
+            self._live.follow(identity.tenant, begin, alive),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
     def _respond(self, request: Request, answer: Any, status: int = 200) -> Response:
         if MSGPACK in request.headers.get("accept", ""):
             return Response(_to_msgpack.encode(answer), status, media_type=MSGPACK)
         return Response(_to_json.encode(answer), status, media_type="application/json")
 
-    async def _download(self, identity: Identity, item: Download) -> Response:
+    async def _download(self, request: Request, identity: Identity, item: Download) -> Response:
+        show = item.media_type in SHOWN
+        name = quote(item.name.rsplit("/", 1)[-1])
+        headers = {
+            "content-disposition": f"{'inline' if show else 'attachment'}; filename*=UTF-8''{name}",
+            "etag": f'"{item.hash}"',
+            "cache-control": "private, no-cache",
+            # what a user uploaded never runs as a page of ours
+            "content-security-policy": SHOWN[item.media_type] if show else "sandbox",
+            "x-content-type-options": "nosniff",
+        }
+        if headers["etag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
         chunks = await to_thread.run_sync(self._runtime.objects.chunks, identity.tenant, item.hash)
         return StreamingResponse(
             chunks,
-            media_type="application/octet-stream",
+            media_type=item.media_type if show else "application/octet-stream",
+            headers={**headers, "content-length": str(item.size)},
+        )
+
+    def _write(self, identity: Identity, item: Written, role: Role) -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            for part in item.parts:
+
+                def work(context: Context, part: Callable[[Context], bytes] = part) -> bytes:
+                    context.require(role)
+                    return part(context)
+
+                yield await to_thread.run_sync(self._runtime.view, identity, work)
+
+        return StreamingResponse(
+            chunks(),
+            media_type=item.media_type,
             headers={
-                "content-length": str(item.size),
-                "content-disposition": f"attachment; filename*=UTF-8''{quote(item.name.rsplit('/', 1)[-1])}",
-                "etag": f'"{item.hash}"',
-                # what a user uploaded never runs as a page of ours
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(item.name)}",
+                "cache-control": "no-store",
                 "content-security-policy": "sandbox",
                 "x-content-type-options": "nosniff",
             },
@@ -364,19 +438,33 @@ def _inflate(raw: bytes) -> bytes:
 
 
 def _from_query(query: QueryParams, body: type[Any]) -> Any:
-    """A GET's body from its query parameters; what is unknown or said twice is refused, so that no filter is lost."""
-    known = {field.name for field in dataclasses.fields(body)}
-    given: dict[str, str] = {}
+    """A GET's body from its query parameters; what is unknown or said twice is refused, so that no filter is lost.
+
+    A list is said once for each of its entries.
+    """
+    known, lists = _parameters(body)  # type: ignore[arg-type]  # a class has a hash
+    given: dict[str, Any] = {}
     for name, value in query.multi_items():
         if name not in known:
             names = f"known: {', '.join(sorted(known))}" if known else "this address takes none"
             raise Invalid(f"there is no parameter {name[:100]!r}; {names}", field=name[:100])
-        if name in given:
+        if name in given and name not in lists:
             raise Invalid(f"the parameter {name!r} is given twice", field=name)
         if "\0" in value:
             raise Invalid(f"the parameter {name!r} holds the character NUL", field=name, position=value.index("\0"))
-        given[name] = value
+        if name in lists:
+            given.setdefault(name, []).append(value)
+        else:
+            given[name] = value
     return msgspec.convert(given, body, strict=False)
+
+
+@lru_cache(maxsize=1000)
+def _parameters(body: type[Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of a query's parameters, and those among them that are lists: given once for each entry."""
+    kinds = get_type_hints(body)
+    known = frozenset(kinds)
+    return known, frozenset(name for name in known if get_origin(kinds[name]) is list)
 
 
 def _same_origin(request: Request) -> bool:

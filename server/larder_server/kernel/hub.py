@@ -61,6 +61,7 @@ class Hub:
     def __init__(self) -> None:
         # by tenant and name of event, "" for any: thousands who wait for work cost nothing when a metric is logged
         self._lines: dict[tuple[str, str], _Line] = {}
+        self._listeners: dict[str, dict[Callable[[Sequence[Event]], None], None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
         self.waiting = 0
@@ -95,6 +96,17 @@ class Hub:
                 # woken in the moment of leaving: somebody else can use it
                 self._wake(tenant, [waiter.event], only_alone=True)
 
+    def listen(self, tenant: str, heard: Callable[[Sequence[Event]], None]) -> None:
+        """Call `heard` on the loop with every event of a tenant, and with none when the server goes. On the loop."""
+        self._listeners.setdefault(tenant, {})[heard] = None
+
+    def forget(self, tenant: str, heard: Callable[[Sequence[Event]], None]) -> None:
+        """Call `heard` no more. On the loop."""
+        listeners = self._listeners.get(tenant, {})
+        listeners.pop(heard, None)
+        if not listeners:
+            self._listeners.pop(tenant, None)
+
     def publish(self, tenant: str, events: Sequence[Event]) -> None:
         """Tell the waiters of a tenant what was committed."""
         if self._loop is not None and events and not self._loop.is_closed():
@@ -118,8 +130,14 @@ class Hub:
         for line in self._lines.values():
             for waiter in [*line.all, *line.alone]:
                 waiter.wake(None)
+        for listeners in self._listeners.values():
+            for heard in listeners:
+                heard(())
 
     def _wake(self, tenant: str, events: list[Event], *, only_alone: bool = False) -> None:
+        if not only_alone:
+            for heard in self._listeners.get(tenant, ()):
+                heard(events)
         for event in events:
             for name in (event.name, ""):
                 line = self._lines.get((tenant, name))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from larder.contract.endpoint import Bytes, Nothing, Problem
+from larder.contract.endpoint import Bytes, Feed, Nothing, Problem
 from larder.contract.errors import BY_CODE
 from larder_server.kernel.routing import Route
 
@@ -45,7 +45,7 @@ def _kinds(routes: Sequence[Route]) -> list[Any]:
     kinds: dict[Any, None] = {Problem: None}
     for route in routes:
         for kind in (route.endpoint.body, route.endpoint.result):
-            if kind is not Bytes:
+            if kind not in (Bytes, Feed):
                 kinds[kind] = None
     return list(kinds)
 
@@ -97,6 +97,8 @@ def _query(body: type[Any], components: dict[str, Any]) -> list[dict[str, Any]]:
 def _content(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
     if kind is Bytes:
         return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    if kind is Feed:
+        return {"text/event-stream": {"schema": {"type": "string"}}}
     return {"application/json": {"schema": _plain(schema_of[kind])}}
 
 

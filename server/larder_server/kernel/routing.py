@@ -1,10 +1,10 @@
 """Bind an endpoint to the function that answers it; the types must agree."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
-from larder.contract.endpoint import Body, Bytes, Endpoint, Nothing, Result
+from larder.contract.endpoint import Body, Bytes, Endpoint, Feed, Nothing, Result
 from larder_server.kernel.context import Context
 from larder_server.kernel.memory import Recollection
 from larder_server.kernel.objects import ObjectStore
@@ -13,11 +13,27 @@ from larder_server.kernel.outbox import Event
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """What an endpoint with a `Bytes` result answers: the object to stream."""
+    """What an endpoint with a `Bytes` result answers: the object to stream.
+
+    With a `media_type` that browsers may be shown it is for a page, sandboxed; without it is for a file.
+    """
 
     hash: str
     size: int
     name: str
+    media_type: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What an endpoint with a `Bytes` result answers when the bytes are made while they are sent.
+
+    Each of `parts` is called in a view of its own, after the one before it was taken by the asker.
+    """
+
+    name: str
+    media_type: str
+    parts: Iterable[Callable[[Context], bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +82,25 @@ def bind(
 
 
 def bind_download(
-    endpoint: Endpoint[Body, Bytes], answer: Callable[Concatenate[Context, Body, ...], Download]
+    endpoint: Endpoint[Body, Bytes], answer: Callable[Concatenate[Context, Body, ...], Download | Written]
 ) -> Route:
-    """Answer with the object that the function names."""
+    """Answer with the object that the function names, or with what it writes."""
     return Route(endpoint=endpoint, answer=answer)
 
 
 def bind_upload(endpoint: Endpoint[Bytes, Nothing], answer: Upload) -> Route:
     """Take a stream of bytes: the function is given the object store, the tenant, the stream and the hash."""
     return Route(endpoint=endpoint, answer=answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class From:
+    """Where a feed begins: after the number of an event, or so many microseconds ago."""
+
+    after: int | None = None
+    ago: int = 0
+
+
+def bind_feed(endpoint: Endpoint[Body, Feed], begin: Callable[[Body], From]) -> Route:
+    """Answer with what happens in the tenant, from where the function says on."""
+    return Route(endpoint=endpoint, answer=begin)

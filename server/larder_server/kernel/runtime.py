@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from larder.contract.endpoint import Role
 from larder.contract.errors import Unavailable
 from larder.contract.tenants import Identity
 from larder_server.kernel import outbox
+from larder_server.kernel.bell import Bell
 from larder_server.kernel.clock import Clock, SystemClock
 from larder_server.kernel.context import Context
 from larder_server.kernel.database import Database, Statements
@@ -51,6 +53,10 @@ class Runtime:
     memory: Memory = field(default_factory=Memory)
     lease_seconds: float = 30.0
     listening_since: int = 0
+    shared_signals: frozenset[str] = frozenset()
+    """Names of signals, which are in no outbox, that other servers on the same PostgreSQL shall hear as well."""
+    to_share: dict[tuple[str, str, str], Event] = field(default_factory=dict)
+    """Such signals by tenant, name and subject, until they are sent."""
 
     @property
     def deaf_after(self) -> float:
@@ -105,6 +111,10 @@ class Runtime:
         for listener in self.listeners:
             listener(emitted)
         self.publish(identity.tenant, emitted)
+        if not self.database.sqlite:
+            for event in emitted:
+                if event.name in self.shared_signals:
+                    self.to_share[identity.tenant, event.name, event.subject] = event
         if any(event.name in self.handlers for event in emitted):
             self.dispatch_soon.set()
         return result
@@ -154,6 +164,8 @@ class Runtime:
             objects=self.objects,
             team=identity.team,
             run=identity.run,
+            token=identity.token,
+            share=identity.share,
             notes=self.notes,
             awaited=frozenset(self.handlers),
             lease_seconds=self.lease_seconds,
@@ -169,6 +181,7 @@ class Background:
         self._stop = threading.Event()
         self._offset = self._runtime.clock.now() / 1_000_000 - time.monotonic()
         """Seconds between the clock, which may be set, and one that only goes forward."""
+        self._overheard: int | None = None
         self._threads = [
             threading.Thread(target=self._dispatch, name="larder-dispatch", daemon=True),
             threading.Thread(target=self._tick, name="larder-timers", daemon=True),
@@ -202,21 +215,29 @@ class Background:
                 self._stop.wait(1.0)
 
     def _overhear(self) -> None:
-        """Ring for what other servers on the same database have written; our own rings twice, which harms nobody."""
-        rung: dict[int, float] = {}
-        since: int | None = None
+        """Ring for what other servers on the same database have written or signalled."""
         while not self._stop.wait(_OVERHEAR_EVERY):
             try:
-                with self._runtime.database.read() as connection:
-                    db = Statements(connection, "")
-                    if since is None:
-                        since = outbox.newest(db)
-                        self._runtime.memory.listen()
-                    heard = outbox.since(db, since)
+                with self._runtime.database.engine.connect() as connection:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                    connection.detach()  # what listens does not go back among those that ask
+                    self._listen(connection)
             except Exception:  # the database may be away for a while; the thread must outlive that
                 log.exception("listening for other servers failed; trying again")
                 self._stop.wait(1.0)
-                continue
+
+    def _listen(self, connection: Connection) -> None:
+        """Until the end, or until the connection breaks. Our own events ring twice, which harms nobody."""
+        db = Statements(connection, "")
+        bell = Bell(connection, self._runtime.hub.publish)
+        rung: dict[int, float] = {}
+        if self._overheard is None:
+            self._overheard = outbox.newest(db)
+            self._runtime.memory.listen()
+        # after a break it goes on where it was: what the memory has not heard it would go on believing
+        while not self._stop.wait(_OVERHEAR_EVERY):
+            bell.ring(self._runtime.to_share)
+            heard = outbox.since(db, self._overheard)
             now = time.monotonic()
             for item in heard:
                 if item.sequence not in rung:
@@ -226,7 +247,7 @@ class Background:
             for sequence in sorted(rung):
                 if now - rung[sequence] < _LATE_COMMIT:
                     break
-                since = sequence
+                self._overheard = sequence
                 del rung[sequence]
 
     def _tick(self) -> None:

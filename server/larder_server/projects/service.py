@@ -21,6 +21,11 @@ def ensure(context: Context, name: str, description: str = "", *, field: str = "
     return found
 
 
+def check_name(name: str, *, field: str = "project") -> str:
+    """The name, when a project can be called so; Invalid, about `field`, otherwise."""
+    return rules.name(name, field)
+
+
 def create(context: Context, order: NewProject) -> Project:
     """Make a project, or answer the one of that name."""
     return ensure(context, order.name, rules.description(order.description), field="name")

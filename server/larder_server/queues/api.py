@@ -34,6 +34,7 @@ LEASING = Waiting(
 ROUTES = [
     bind(queues.LIST, service.every),
     bind(queues.SHOW, service.show),
+    bind(queues.LINE, service.line),
     bind(queues.CHANGE, service.change),
     bind(queues.HISTORY, service.history),
     bind(
@@ -48,4 +49,5 @@ ROUTES = [
     bind(queues.WHY, service.of_job),
     bind(queues.AGENTS, service.agents),
     bind(queues.DRAIN_AGENT, service.drain_agent),
+    bind(queues.AGENT_HISTORY, service.agent_history),
 ]

@@ -11,6 +11,7 @@ UNHEARD = "unheard"
 
 LEASE_EXPIRED = "queues.lease_expired"
 AGENT_CALLED = "queues.agent_called"
+AGENT_SEEN = "queues.agent_seen"
 
 
 def job_waiting(job_id: str, *, queue: str, needs: dict[str, Any]) -> Event:
@@ -43,3 +44,8 @@ def policy_changed(queue: str, *, policy: dict[str, Any]) -> Event:
 def agent_called(agent: str, *, why: str) -> Event:
     """The agent shall ask again: it was asked to end, or what it waited for is gone."""
     return Event(name=AGENT_CALLED, subject=agent, data={"agent": agent, "why": why})
+
+
+def agent_seen(agent: str) -> Event:
+    """An agent gave a sign of life, with its load: a signal for those who look, never written down."""
+    return Event(name=AGENT_SEEN, subject=agent, data={"agent": agent})

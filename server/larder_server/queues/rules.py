@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from larder.contract.errors import Conflict, Invalid
-from larder.contract.queues import Capacity, Gpu, History, HistoryQuery, Job, Needs, Policy, Priority
+from larder.contract.queues import (
+    Capacity,
+    Gpu,
+    History,
+    HistoryQuery,
+    Job,
+    LineQuery,
+    Needs,
+    Policy,
+    Priority,
+    StaysQuery,
+)
 
 GAP = 1 << 20
 """The distance between two jobs put one after the other; room for jobs moved between them."""
@@ -320,18 +331,27 @@ def order(places: Iterable[Place], shares: Mapping[str, float], leased: Mapping[
 # -- expectations and history
 
 
-def expected_start(now: int, *, slots: int, running: Sequence[float], ahead: Sequence[float]) -> int | None:
-    """When a job is expected to start on `slots` slots: `running` is the seconds that each leased job still takes,
-    `ahead` how long each job before it takes. None without a slot."""
+def expected_starts(
+    now: int, *, slots: int, running: Sequence[float | None], ahead: Sequence[float | None]
+) -> list[int | None]:
+    """When jobs in a line are expected to start on `slots` slots, and when one behind them all.
+
+    `running` is the seconds that each leased job still takes, `ahead` how long each job of the line takes. None: without
+    a slot, or where it depends on a time that is not known.
+    """
     if slots < 1:
-        return None
-    free = [*(max(0.0, left) for left in running), *[0.0] * max(0, slots - len(running))]
+        return [None] * (len(ahead) + 1)
+    known = None not in running
+    free = [*(max(0.0, left or 0.0) for left in running), *[0.0] * max(0, slots - len(running))]
     heapq.heapify(free)
     while len(free) > slots:
         heapq.heappop(free)  # more is leased than there are slots: the first to end leaves none
+    starts: list[int | None] = [now + int(free[0] * SECOND) if known or len(running) < slots else None]
     for seconds in ahead:
-        heapq.heapreplace(free, free[0] + max(0.0, seconds))
-    return now + int(free[0] * SECOND)
+        known = known and seconds is not None
+        heapq.heapreplace(free, free[0] + max(0.0, seconds or 0.0))
+        starts.append(now + int(free[0] * SECOND) if known else None)
+    return starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +361,20 @@ class Stay:
     entered: int
     leased: int | None
     ended: int | None
+
+
+def check_line(query: LineQuery) -> None:
+    """Invalid unless the part of the line makes sense."""
+    if not 1 <= query.limit <= 1000:
+        raise Invalid(f"limit is between 1 and 1,000, not {query.limit}", field="limit")
+    if query.offset < 0:
+        raise Invalid("offset is a number from 0", field="offset")
+
+
+def check_stays(query: StaysQuery) -> None:
+    """Invalid unless the number makes sense."""
+    if not 1 <= query.limit <= 500:
+        raise Invalid(f"limit is between 1 and 500, not {query.limit}", field="limit")
 
 
 def check_history(query: HistoryQuery) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.engine import Row
 
 from larder.contract.queues import Capacity, Job, LeaseRequest, Load, Needs, Policy, Priority
+from larder.contract.queues import Stay as LeasedStay
 from larder_server.kernel.context import Context
 from larder_server.queues.rules import Held, Place, Stay
 
@@ -566,8 +567,8 @@ def forget_agents(context: Context, *, before: int) -> int:
 def log_stay(context: Context, job: Job, *, now: int, cause: str) -> None:
     """Write down that a job's stay in its queue has ended; reads from the job's row what only stands there."""
     context.db.change(
-        "insert into job_log (tenant, job, queue, agent, owner, team, entered, leased, ended, cause)"
-        " select tenant, id, queue, agent, owner, team, entered, leased, :now, :cause"
+        "insert into job_log (tenant, job, kind, subject, queue, agent, owner, team, entered, leased, ended, cause)"
+        " select tenant, id, kind, subject, queue, agent, owner, team, entered, leased, :now, :cause"
         " from jobs where tenant = :tenant and id = :id",
         id=job.id,
         now=now,
@@ -590,6 +591,21 @@ def stays(context: Context, queue: str, *, since: int, limit: int) -> list[Stay]
         ),
     ]
     return [Stay(entered=row.entered, leased=row.leased, ended=row.ended) for row in rows]
+
+
+def past_stays(context: Context, agent: str, *, limit: int) -> list[LeasedStay]:
+    """The newest leases of an agent that have ended."""
+    rows = context.db.execute(
+        "select job, kind, subject, queue, leased, ended, cause from job_log where tenant = :tenant and agent = :agent"
+        " and leased is not null order by ended desc limit :limit",
+        agent=agent,
+        limit=limit,
+    )
+    return [
+        LeasedStay(job=row.job, kind=row.kind, subject=row.subject, queue=row.queue, leased=row.leased, ended=row.ended,
+                   cause=row.cause)
+        for row in rows
+    ]  # fmt: skip
 
 
 def recent_durations(context: Context, queue: str, *, limit: int) -> list[float]:

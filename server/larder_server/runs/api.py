@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from larder.contract import runs
+from larder.contract import home, reading, runs, tables
 from larder.contract.queues import Lease
 from larder.contract.runs import ConsoleQuery
 from larder_server.kernel.outbox import Event
@@ -59,4 +59,22 @@ ROUTES = [
     ),
     bind(runs.LIST_ARTIFACTS, service.list_artifacts),
     bind_download(runs.READ_FILE, service.read_file),
+    bind(tables.TABLE, service.table),
+    bind(tables.GROUPS, service.groups),
+    bind(tables.FACETS, service.facets),
+    bind(tables.NAMES, service.names),
+    bind(tables.COMPLETE, service.complete),
+    bind_download(tables.EXPORT, service.export),
+    bind(tables.BULK, service.bulk),
+    bind(reading.CHARTS, service.charts),
+    bind(reading.NEIGHBOURS, service.neighbours),
+    bind(reading.LINEAGE, service.lineage),
+    bind(reading.PROGRESS, service.tell_progress),
+    bind(reading.MACHINE, service.machine),
+    bind(reading.CODE, service.code),
+    bind(reading.CODE_FILE, service.code_file),
+    bind(reading.CODE_DIFF, service.code_diff),
+    bind(home.OVERVIEW, service.overview),
+    bind(home.LOOK_UP, service.look_up),
+    bind(home.NAMES, service.run_names),
 ]

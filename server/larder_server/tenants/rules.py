@@ -6,7 +6,9 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from larder.contract.errors import Invalid
+from larder.contract.endpoint import Role
+from larder.contract.errors import Denied, Invalid
+from larder.contract.tenants import NewToken, Token
 
 DAY = 86_400_000_000
 """Microseconds in a day."""
@@ -109,3 +111,30 @@ def token_name(name: str) -> str:
     if len(name) > 200 or not name.isprintable():
         raise Invalid("a token's name has at most 200 printable characters", field="name")
     return name
+
+
+LONGEST_OWN = 365
+"""Days that a token lives at most when who is no admin has made it."""
+
+
+def of_a_person(run: str) -> None:
+    """Denied when a run asks: it has one token, which ends with it."""
+    if run:
+        raise Denied(f"the token of run {run} may not do this: manage tokens", hint="use a token of your own")
+
+
+def may_issue(order: NewToken, *, user: str, asking: str, held: Role) -> None:
+    """Denied, unless an admin asks, for a token of somebody else, with more rights, or for more than a year."""
+    if held.includes(Role.ADMIN):
+        return
+    if user != asking:
+        raise Denied(f"only an admin makes tokens for others; this token is {asking}'s", field="user")
+    if not held.includes(order.role):
+        raise Denied(f"a token with the role {held} makes none with the role {order.role}", field="role")
+    if order.days > LONGEST_OWN:
+        raise Denied(f"a token that you make for yourself lives at most {LONGEST_OWN} days", field="days")
+
+
+def may_manage(token: Token, asking: str, held: Role) -> bool:
+    """Whether somebody sees and revokes a token."""
+    return held.includes(Role.ADMIN) or token.user == asking

@@ -35,9 +35,14 @@ def ensure(context: Context, *, user: str) -> None:
 
 
 def issue(context: Context, order: NewToken) -> IssuedToken:
-    """Issue a token, making its user where needed. The secret is in the answer and nowhere else."""
+    """Issue a token, making its user where needed. The secret is in the answer and nowhere else.
+
+    Invalid; Denied: for somebody else, or with more rights, by who is no admin, or by a run.
+    """
+    rules.of_a_person(context.run)
     lifetime = rules.lifetime(order.days)
-    user, name = rules.user_name(order.user), rules.token_name(order.name)
+    user, name = rules.user_name(order.user or context.user), rules.token_name(order.name)
+    rules.may_issue(order, user=user, asking=context.user, held=context.role)
     now = context.clock.now()
     store.ensure_user(context, name=user, role=order.role, now=now)
     token = Token(id=new_id(), user=user, role=order.role, name=name, created=now, expires=now + lifetime)
@@ -63,7 +68,9 @@ def recognise(context: Context, secret: rules.Secret) -> Guest | None:
     used = token.last_used
     if used is None or now - used >= USED_EVERY:
         context.note(_USED, token.id, used := now)
-    identity = Identity(tenant=context.tenant, user=token.user, role=token.role, team=found.team)
+    identity = Identity(
+        tenant=context.tenant, user=token.user, role=token.role, team=found.team, token=token.id
+    )  # fmt: skip
     return Guest(identity=identity, token=token.id, expires=token.expires, used=used)
 
 
@@ -102,7 +109,10 @@ def remember_used(context: Context) -> int:
 
 def whoami(context: Context, _: Nothing) -> Identity:
     """Who asks."""
-    return Identity(tenant=context.tenant, user=context.user, role=context.role, team=context.team, run=context.run)
+    return Identity(
+        tenant=context.tenant, user=context.user, role=context.role, team=context.team, run=context.run,
+        token=context.token,
+    )  # fmt: skip
 
 
 def users(context: Context, _: Nothing) -> Users:
@@ -123,13 +133,16 @@ def change_user(context: Context, order: ChangeUser, user: str) -> User:
 
 
 def tokens(context: Context, _: Nothing) -> Tokens:
-    """The living tokens of the tenant, without their secrets."""
-    return Tokens(tokens=store.living_tokens(context, now=context.clock.now()))
+    """The living tokens, without their secrets: an admin sees all of the tenant, others see their own."""
+    rules.of_a_person(context.run)
+    living = store.living_tokens(context, now=context.clock.now())
+    return Tokens(tokens=[token for token in living if rules.may_manage(token, context.user, context.role)])
 
 
 def revoke(context: Context, _: Nothing, token_id: str) -> Nothing:
-    """End a token at once; NotFound when there is no such living token."""
-    if not store.revoke(context, token_id, now=context.clock.now()):
+    """End a token at once; NotFound when there is no such living token that the asker may see."""
+    seen = tokens(context, Nothing()).tokens
+    if token_id not in {token.id for token in seen} or not store.revoke(context, token_id, now=context.clock.now()):
         raise NotFound(f"there is no living token {token_id[:100]}")
     context.emit(events.token_revoked(token_id))
     return Nothing()

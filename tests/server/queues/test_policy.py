@@ -16,10 +16,12 @@ from larder.contract.queues import (
     HistoryQuery,
     Hold,
     LeaseRequest,
+    LineQuery,
     Load,
     Move,
     Needs,
     Priority,
+    StaysQuery,
 )
 from larder_server.queues import events, service
 from tests.server.conftest import ALICE, opened
@@ -264,6 +266,57 @@ def test_why_is_silent_when_a_job_could_start_at_once(context, clock):
     put(context, "r1")
     told = service.why(context, "run", "r1")
     assert told.reasons == [] and told.starts == clock.now()
+
+
+def test_a_line_tells_for_each_job_why_it_waits_and_when_it_starts(context, clock):
+    one = Capacity(slots=1)
+    put(context, "r1", expected=100.0)
+    assert lease(context, capacity=one) == "r1"
+    put(context, "r2", expected=50.0)
+    put(context, "r3", expected=7.0)
+    put(context, "big", needs=Needs(gpus=1))
+    line = service.line(context, LineQuery(), "default")
+    assert [job.subject for job in line.leased] == ["r1"]
+    assert (line.queue.waiting, line.queue.leased, line.queue.agents) == (3, 1, 1)
+    now = clock.now()
+    assert [(one.job.subject, one.ahead, one.starts) for one in line.waiting] == [
+        ("r2", 0, now + 100_000_000), ("r3", 1, now + 150_000_000), ("big", 2, None),
+    ]  # fmt: skip
+    assert "no room" in line.waiting[0].reason and "1 job is ahead" in line.waiting[1].reason
+    assert "has no GPU" in line.waiting[2].reason
+    for one in line.waiting:
+        told = service.of_job(context, Nothing(), one.job.id)
+        assert (told.ahead, told.starts, told.reasons[0]) == (one.ahead, one.starts, one.reason)
+    part = service.line(context, LineQuery(limit=1, offset=1), "default").waiting
+    assert [one.job.subject for one in part] == ["r3"]
+    service.change(context, ChangePolicy(paused=True), "default")
+    assert {one.starts for one in service.line(context, LineQuery(), "default").waiting} == {None}
+    for query in (LineQuery(limit=0), LineQuery(offset=-1)):
+        with pytest.raises(Invalid):
+            service.line(context, query, "default")
+
+
+def test_the_line_of_an_unknown_queue_is_empty_and_another_tenants_is_not_seen(context, other_context):
+    put(context, "r1")
+    assert service.line(other_context, LineQuery(), "default").waiting == []
+    assert service.agent_history(other_context, StaysQuery(), "a1").stays == []
+
+
+def test_an_agents_history_names_what_it_executed(context, clock):
+    put(context, "r1")
+    assert lease(context) == "r1"
+    clock.forward(60)
+    end(context, "r1")
+    put(context, "r2")
+    assert lease(context) == "r2"
+    stays = service.agent_history(context, StaysQuery(), "a1").stays
+    assert [(stay.subject, stay.queue, stay.ended is None) for stay in stays] == [
+        ("r2", "default", True), ("r1", "default", False),
+    ]  # fmt: skip
+    assert stays[1].ended - stays[1].leased == 60_000_000
+    assert len(service.agent_history(context, StaysQuery(limit=1), "a1").stays) == 1
+    with pytest.raises(Invalid):
+        service.agent_history(context, StaysQuery(limit=501), "a1")
 
 
 def test_history_tells_lengths_and_waits(context, clock):

@@ -150,10 +150,21 @@ def test_teams_are_served_by_their_weights(blue, red, weight):
 
 
 def test_a_start_is_expected_when_the_first_slot_is_free():
-    assert rules.expected_start(0, slots=2, running=[30.0, 10.0], ahead=[100.0]) == 30 * rules.SECOND
-    assert rules.expected_start(0, slots=2, running=[30.0], ahead=[]) == 0
-    assert rules.expected_start(0, slots=1, running=[-5.0], ahead=[7.0]) == 7 * rules.SECOND
-    assert rules.expected_start(0, slots=0, running=[], ahead=[]) is None
+    def last(**given):
+        return rules.expected_starts(0, **given)[-1]
+
+    assert last(slots=2, running=[30.0, 10.0], ahead=[100.0]) == 30 * rules.SECOND
+    assert last(slots=2, running=[30.0], ahead=[]) == 0
+    assert last(slots=1, running=[-5.0], ahead=[7.0]) == 7 * rules.SECOND
+    assert last(slots=0, running=[], ahead=[]) is None
+
+
+def test_starts_are_expected_down_a_line_as_far_as_times_are_known():
+    second = rules.SECOND
+    starts = rules.expected_starts(0, slots=2, running=[30.0], ahead=[5.0, 50.0, None, 1.0])
+    assert starts == [0, 5 * second, 30 * second, None, None]
+    assert rules.expected_starts(0, slots=2, running=[None], ahead=[5.0]) == [0, None]
+    assert rules.expected_starts(0, slots=1, running=[None], ahead=[]) == [None]
 
 
 HOUR = 3600 * rules.SECOND

@@ -1,9 +1,11 @@
 """A token speaks for its user until it is revoked or expires, and its secret is stored nowhere."""
 
+from dataclasses import replace
+
 import pytest
 
 from larder.contract.endpoint import Nothing, Role
-from larder.contract.errors import Invalid, NotFound
+from larder.contract.errors import Denied, Invalid, NotFound
 from larder.contract.tenants import ChangeUser, NewToken
 from larder_server.tenants import rules, service
 
@@ -44,6 +46,55 @@ def test_a_lifetime_out_of_bounds_is_refused(context, days):
     with pytest.raises(Invalid) as caught:
         service.issue(context, NewToken(user="evi", days=days))
     assert caught.value.field == "days"
+
+
+def as_(context, user, role=Role.CONTRIBUTOR, **fields):
+    return replace(context, user=user, role=role, **fields)
+
+
+def test_everybody_manages_their_own_tokens_and_no_others(context):
+    theirs = service.issue(context, NewToken(user="joe")).token
+    evi = as_(context, "evi")
+    mine = service.issue(evi, NewToken(name="laptop", role=Role.VIEWER)).token
+    assert (mine.user, mine.role) == ("evi", Role.VIEWER)
+    assert [token.id for token in service.tokens(evi, Nothing()).tokens] == [mine.id]
+    assert {token.id for token in service.tokens(context, Nothing()).tokens} == {theirs.id, mine.id}
+    with pytest.raises(NotFound):
+        service.revoke(evi, Nothing(), theirs.id)
+    service.revoke(evi, Nothing(), mine.id)
+    assert service.tokens(evi, Nothing()).tokens == []
+    service.revoke(context, Nothing(), theirs.id)
+
+
+@pytest.mark.parametrize(
+    "order,field",
+    [
+        (NewToken(user="joe"), "user"),
+        (NewToken(role=Role.MAINTAINER), "role"),
+        (NewToken(role=Role.ADMIN), "role"),
+        (NewToken(days=366), "days"),
+    ],
+)
+def test_who_is_no_admin_cannot_rise(context, order, field):
+    with pytest.raises(Denied) as caught:
+        service.issue(as_(context, "evi"), order)
+    assert caught.value.field == field
+
+
+def test_a_run_has_no_business_with_tokens(context):
+    run = as_(context, "evi", run="r1")
+    for attempt in (
+        lambda: service.issue(run, NewToken()),
+        lambda: service.tokens(run, Nothing()),
+        lambda: service.revoke(run, Nothing(), "x"),
+    ):
+        with pytest.raises(Denied):
+            attempt()
+
+
+def test_a_token_is_told_which_one_it_is(context):
+    issued = service.issue(context, NewToken(user="evi"))
+    assert service.identify(context, rules.parse(issued.secret)).token == issued.token.id
 
 
 @pytest.mark.parametrize("text", ["", "larder_", "larder_a.b", "x_a.b.c", "larder_a..c", "larder_a.b.c.d"])

@@ -17,11 +17,13 @@ from larder_server.queues.service.leasing import (
 )
 from larder_server.queues.service.placing import ask_stop, change, check_fence, check_needs, move, put, put_back, remove
 from larder_server.queues.service.seeing import (
+    agent_history,
     agents,
     drain_agent,
     every,
     forget,
     history,
+    line,
     of_job,
     show,
     still_waiting,
@@ -29,6 +31,7 @@ from larder_server.queues.service.seeing import (
 )
 
 __all__ = [
+    "agent_history",
     "agents",
     "ask_stop",
     "came_back",
@@ -46,6 +49,7 @@ __all__ = [
     "history",
     "holder",
     "lease",
+    "line",
     "move",
     "of_job",
     "put",

@@ -102,6 +102,7 @@ def lease(context: Context, order: LeaseRequest) -> Lease:
         again = known is not None and now - known.seen < rules.SILENCE and drain == known.drain
         started = known.started if known is not None and again else now
         store.upsert_agent(context, order, now=now, started=started, drain=drain)
+        context.signal(events.agent_seen(order.agent))
         if not drain:
             _remember_told(context, order, seen=now)
     if order.repeated and order.ask and (given := store.given_for(context, order.ask, agent=order.agent)) is not None:
@@ -133,6 +134,7 @@ def renew(context: Context, hold: Hold, job_id: str) -> Renewal:
     known = store.agent(context, job.agent)
     if known is not None and now - known.seen >= rules.SEEN_EVERY:
         store.see(context, job.agent, now=now, load=hold.load)
+        context.signal(events.agent_seen(job.agent))
     return Renewal(
         expires=expires, stop=store.stop_asked(context, job.id), drain=known is not None and known.drain
     )  # fmt: skip
@@ -191,6 +193,8 @@ def remember_agents(context: Context) -> int:
     """Write down the signs of life that were noted since the last time; of how many agents."""
     seen: dict[str, tuple[int, Load | None]] = context.take_notes(_SEEN)
     store.see_all(context, seen)
+    for agent in seen:
+        context.signal(events.agent_seen(agent))
     return len(seen)
 
 

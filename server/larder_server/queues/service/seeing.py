@@ -1,5 +1,7 @@
 """What people see of queues: what waits, why, for how long, and who works."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from larder.contract.endpoint import Nothing
@@ -11,11 +13,18 @@ from larder.contract.queues import (
     Capacity,
     History,
     HistoryQuery,
+    InLine,
     Job,
     Jobs,
+    Line,
+    LineQuery,
+    Needs,
     Policy,
     Queue,
     Queues,
+    Stay,
+    Stays,
+    StaysQuery,
     Why,
 )
 from larder_server.kernel.context import Context
@@ -59,6 +68,34 @@ def show(context: Context, _: Nothing, queue: str) -> Jobs:
         at = {id: index for index, id in enumerate(_order(context, queue))}
         waiting.sort(key=lambda job: at.get(job.id, len(at)))
     return Jobs(jobs=leased + waiting)
+
+
+def line(context: Context, query: LineQuery, queue: str) -> Line:
+    """A queue as people look at it: each waiting job with the first reason of its waiting and its expected start."""
+    rules.check_line(query)
+    jobs = show(context, Nothing(), queue).jobs
+    waiting = [job for job in jobs if job.state == "waiting"]
+    scene = _scene(context, queue)
+    ahead = [job.expected for job in waiting]
+    able: dict[str, list[store.Known]] = {}
+    starts: dict[str, list[int | None]] = {}
+    placed = []
+    for index, job in list(enumerate(waiting))[query.offset : query.offset + query.limit]:
+        needs = store.needs_text(job.needs)
+        if needs not in able:
+            able[needs] = scene.able(job.needs)
+            starts[needs] = scene.starts(able[needs], ahead) if able[needs] and not scene.policy.paused else []
+        reasons = _reasons(scene, job, able[needs], ahead=index)
+        placed.append(
+            InLine(
+                job=job,
+                ahead=index,
+                reason=reasons[0] if reasons else "",
+                starts=starts[needs][index] if starts[needs] else None,
+            )
+        )
+    about = next(one for one in every_with(context, queue).queues if one.name == queue)
+    return Line(queue=about, leased=[job for job in jobs if job.state == "leased"], waiting=placed)
 
 
 def of_job(context: Context, _: Nothing, job_id: str) -> Why:
@@ -114,6 +151,19 @@ def agents(context: Context, _: Nothing) -> Agents:
     return Agents(agents=found)
 
 
+def agent_history(context: Context, query: StaysQuery, agent: str) -> Stays:
+    """What an agent executes and has executed, the newest first. Empty for one that was never heard of."""
+    rules.check_stays(query)
+    rules.agent_name(agent)
+    present = [
+        Stay(job=job.id, kind=job.kind, subject=job.subject, queue=job.queue, leased=since)
+        for job in store.leased(context)
+        if job.agent == agent and (since := store.leased_since(context, job.queue).get(job.id)) is not None
+    ]
+    present.sort(key=lambda stay: -stay.leased)
+    return Stays(stays=[*present, *store.past_stays(context, agent, limit=query.limit)][: query.limit])
+
+
 def drain_agent(context: Context, _: Nothing, agent: str) -> Nothing:
     """Ask an agent to end after its work; it hears so at once. NotFound."""
     if not store.drain_agent(context, agent):
@@ -137,46 +187,101 @@ def _order(context: Context, queue: str) -> list[str]:
     return rules.order(store.places(context, queue), store.policy(context, queue).shares, leased)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    """What decides why the jobs of one queue wait."""
+
+    queue: str
+    now: int
+    policy: Policy
+    listening: list[store.Known]
+    held: dict[str, list[rules.Held]]
+    leased: list[Job]
+    since: dict[str, int]
+    usual: float | None
+
+    def able(self, needs: Needs) -> list[store.Known]:
+        """The agents that have what a job needs, busy or not."""
+        return [one for one in self.listening if one.capacity is None or not rules.lacks(needs, one.capacity)]
+
+    def starts(self, able: list[store.Known], ahead: Sequence[float | None]) -> list[int | None]:
+        """When jobs are expected to start: as if each able agent gave its slots to this queue in order."""
+        names = {one.name for one in able}
+        running: list[float | None] = []
+        for one in self.leased:
+            if one.agent in names:
+                whole = one.expected if one.expected is not None else self.usual
+                past = (self.now - self.since.get(one.id, self.now)) / rules.SECOND
+                running.append(None if whole is None else whole - past)
+        slots = sum(one.capacity.slots if one.capacity else 1 for one in able)
+        before = [self.usual if seconds is None else seconds for seconds in ahead]
+        return rules.expected_starts(self.now, slots=slots, running=running, ahead=before)
+
+
+def _scene(context: Context, queue: str) -> _Scene:
+    now = context.clock.now()
+    held: dict[str, list[rules.Held]] = {}
+    for job in store.leased(context):
+        held.setdefault(job.agent, []).append(rules.Held(needs=job.needs, gpus=tuple(job.gpus)))
+    recent = store.recent_durations(context, queue, limit=50)
+    return _Scene(
+        queue=queue,
+        now=now,
+        policy=store.policy(context, queue),
+        listening=[
+            one
+            for one in store.agents(context, seen_since=now - rules.SILENCE)
+            if queue in one.queues and not one.drain
+        ],
+        held=held,
+        leased=store.leased_from(context, queue),
+        since=store.leased_since(context, queue),
+        usual=median(recent) if recent else None,
+    )
+
+
 def _why(context: Context, job: Job) -> Why:
     if job.state == "leased":
         return Why(job=job, reasons=[f"It does not wait: agent {job.agent} has it."])
-    now = context.clock.now()
-    queue = job.queue
-    policy = store.policy(context, queue)
-    order = _order(context, queue)
+    scene = _scene(context, job.queue)
+    order = _order(context, job.queue)
     ahead = order[: order.index(job.id)] if job.id in order else order
-    reasons = []
+    able = scene.able(job.needs)
+    reasons = _reasons(scene, job, able, ahead=len(ahead))
+    if scene.policy.shares and (behind := _behind(context, job, scene.policy)):
+        reasons.append(behind)
+    starts = None
+    if able and not scene.policy.paused:
+        known = store.durations(context, ahead, job.queue)
+        starts = scene.starts(able, [known.get(id) for id in ahead])[-1]
+    return Why(job=job, reasons=reasons, ahead=len(ahead), starts=starts)
+
+
+def _reasons(scene: _Scene, job: Job, able: list[store.Known], *, ahead: int) -> list[str]:
+    """Why a job waits, in sentences, the most important first."""
+    queue, policy, reasons = scene.queue, scene.policy, []
     if policy.paused:
         reasons.append(f"Queue {queue} is paused.")
-    listening = [
-        one for one in store.agents(context, seen_since=now - rules.SILENCE) if queue in one.queues and not one.drain
-    ]
-    able = [one for one in listening if one.capacity is None or not rules.lacks(job.needs, one.capacity)]
-    held = {one.name: store.held_by(context, one.name) for one in able}
-    if not listening:
+    if not scene.listening:
         reasons.append(f"No agent listens to queue {queue}.")
     elif not able:
-        reasons.append(_none_able(job, listening))
-    leased = store.leased_from(context, queue)
-    of_owner = sum(1 for one in leased if one.owner == job.owner)
+        reasons.append(_none_able(job, scene.listening))
+    of_owner = sum(1 for one in scene.leased if one.owner == job.owner)
     if policy.limit_per_user and job.owner and of_owner >= policy.limit_per_user:
         reasons.append(
             f"{job.owner} has {of_owner} of {policy.limit_per_user} jobs that a user may have leased from {queue}."
         )
     if ahead:
-        reasons.append("1 job is ahead of it." if len(ahead) == 1 else f"{len(ahead)} jobs are ahead of it.")
-    if policy.shares and (behind := _behind(context, job, policy)):
-        reasons.append(behind)
+        reasons.append("1 job is ahead of it." if ahead == 1 else f"{ahead} jobs are ahead of it.")
     roomy = [
-        one for one in able
-        if one.capacity is None or rules.fit(job.needs, rules.room(one.capacity, held[one.name])) is not None
-    ]  # fmt: skip
+        one
+        for one in able
+        if one.capacity is None
+        or rules.fit(job.needs, rules.room(one.capacity, scene.held.get(one.name, []))) is not None
+    ]
     if able and not roomy:
-        reasons.append(_all_busy(able, held))
-    starts = None
-    if able and not policy.paused:
-        starts = _expected(context, job, ahead, leased, able, now)
-    return Why(job=job, reasons=reasons, ahead=len(ahead), starts=starts)
+        reasons.append(_all_busy(able, scene.held))
+    return reasons
 
 
 def _none_able(job: Job, listening: list[store.Known]) -> str:
@@ -187,7 +292,7 @@ def _none_able(job: Job, listening: list[store.Known]) -> str:
 
 
 def _all_busy(able: list[store.Known], held: dict[str, list[rules.Held]]) -> str:
-    told = [f"{one.name} executes {len(held[one.name])}" for one in able[:3]]
+    told = [f"{one.name} executes {len(held.get(one.name, []))}" for one in able[:3]]
     more = f" and {len(able) - 3} more" if len(able) > 3 else ""
     return f"The agents that could take it have no room now: {', '.join(told)}{more}."
 
@@ -205,30 +310,3 @@ def _behind(context: Context, job: Job, policy: Policy) -> str:
     name = f"Team {job.team}" if job.team else "Who has no team"
     others = ", ".join(team or "who has no team" for team in first[:3])
     return f"{name} has {leased.get(job.team, 0)} leased with a share of {share}; {others} comes first."
-
-
-def _expected(
-    context: Context, job: Job, ahead: list[str], leased: list[Job], able: list[store.Known], now: int
-) -> int | None:
-    """When it is expected to start: as if each agent that could take it gave its slots to this queue in order."""
-    usual = None
-    if recent := store.recent_durations(context, job.queue, limit=50):
-        usual = median(recent)
-    known = store.durations(context, ahead, job.queue)
-    before = [known.get(id) if known.get(id) is not None else usual for id in ahead]
-    names = {one.name for one in able}
-    since = store.leased_since(context, job.queue)
-    running: list[float | None] = []
-    for one in leased:
-        if one.agent in names:
-            whole = one.expected if one.expected is not None else usual
-            running.append(None if whole is None else whole - (now - since.get(one.id, now)) / rules.SECOND)
-    slots = sum(one.capacity.slots if one.capacity else 1 for one in able)
-    if (before or len(running) >= slots) and (None in before or None in running):
-        return None
-    return rules.expected_start(
-        now,
-        slots=slots,
-        running=[seconds for seconds in running if seconds is not None],
-        ahead=[seconds for seconds in before if seconds is not None],
-    )

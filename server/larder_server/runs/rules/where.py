@@ -54,6 +54,8 @@ ALIASES = {"tag": "tags", "note": "notes", "actor": "user"}
 LONGEST = 10_000
 MOST_CONDITIONS = 100
 MOST_VALUES = 1000
+MOST_KEYS = 5
+"""So many names may an order have."""
 DEEPEST = 12
 
 SECOND = 1_000_000
@@ -202,17 +204,86 @@ def parse(text: str) -> Node:
     return node
 
 
-def operand(text: str) -> Operand:
+def operand(text: str, *, field: str = "order_by") -> Operand:
     """A name alone, as in `order_by`."""
     if not text.strip() or len(text) > LONGEST or "\0" in text:
-        refuse(text[:100], 0, "needs a name, such as created, metrics.val/mae.min or params.lr", field="order_by")
+        refuse(text[:100], 0, "needs a name, such as created, metrics.val/mae.min or params.lr", field=field)
     try:
         found: Operand = _parsed(text, "operand")
     except Invalid as problem:
-        refuse(
-            text, problem.position or 0, "is not one name", field="order_by", hint="quote odd names: metrics.`val loss`"
-        )
+        refuse(text, problem.position or 0, "is not one name", field=field, hint="quote odd names: metrics.`val loss`")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One name of an order; `descending` where it says so itself."""
+
+    operand: Operand
+    descending: bool | None = None
+
+
+def names(text: str, *, field: str, most: int) -> list[Operand]:
+    """Names with commas between them; blank text has none."""
+    return [key.operand for key in _listed(text, field=field, most=most)]
+
+
+def order(text: str) -> list[Key]:
+    """The names to sort by, the first one first, each of which may end in `asc` or `desc`."""
+    return _listed(text, field="order_by", most=MOST_KEYS, directed=True)
+
+
+def _listed(text: str, *, field: str, most: int, directed: bool = False) -> list[Key]:
+    if not text.strip():
+        return []
+    if len(text) > LONGEST:
+        refuse(text, LONGEST, f"is longer than {LONGEST:,} characters", field=field)
+    keys: list[Key] = []
+    for piece in _PIECE.finditer(text):
+        name = piece.group()
+        way = _WAY.search(name) if directed else None
+        shift = piece.start() + len(name) - len(name.lstrip())
+        name = (name[: way.start()] if way else name).strip()
+        if not name:
+            refuse(text, piece.start(), "has a comma without a name before or after it", field=field)
+        try:
+            found = operand(name, field=field)
+        except Invalid as problem:
+            message = str(problem).removeprefix(f"{field} ").partition("\n")[0]
+            refuse(text, shift + (problem.position or 0), message, hint=problem.hint, field=field)
+        found = replace(found, position=found.position + shift)
+        keys.append(Key(operand=found, descending=way[1].lower() == "desc" if way else None))
+        if len(keys) > most:
+            refuse(text, shift, f"has more than {most} names", field=field)
+    return keys
+
+
+def expected(text: str) -> tuple[set[str], list[tuple[str, str]]]:
+    """The kinds of words that may follow `text`, and the words that it has, each with its kind; Invalid."""
+    import lark
+
+    try:
+        reading: Any = _parser().parse_interactive(text, start="start")
+        tokens = [(str(token.type), str(token)) for token in reading.exhaust_lexer()]
+        return set(reading.accepts()), tokens
+    except (lark.UnexpectedToken, lark.UnexpectedCharacters) as problem:
+        refuse(text, int(problem.pos_in_stream or 0), "is not understood")
+
+
+def written(kind: Literal["param", "metric"], name: str) -> str:
+    """A metric or parameter as one writes it: `params.lr`, `metrics."val loss"`."""
+    plain = re.fullmatch(f"{_BARE}+", name) and name.rpartition(".")[2] not in STATISTICS
+    quoted = name if plain else '"' + re.sub(r'([\\"])', r"\\\1", name) + '"'
+    return f"{kind}s.{quoted}"
+
+
+def literal(value: str | float | bool | None) -> str:
+    """A value as one writes it."""
+    if isinstance(value, str):
+        return "'" + re.sub(r"([\\'])", r"\\\1", value) + "'"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return repr(value)
 
 
 def refuse(text: str, position: int, problem: str, *, hint: str = "", field: str = "where") -> NoReturn:
@@ -260,6 +331,10 @@ _TICKED = r"`[^`]+`"
 _STATISTIC = rf"(?:\.(?:{'|'.join(STATISTICS)}))(?!{_BARE})"
 _PREFIX = r"(?:params?|metrics?)\."
 _SHORT = r"(?:user|tags?|status|cause|project|name|notes|kind|host|branch|commit|code|id|parent)"
+
+# between two commas; a comma in quotes is part of a name
+_PIECE = re.compile(rf"(?:{_DOUBLE}|{_TICKED}|[^,])+|(?<=,)(?=,|\Z)|\A(?=,)", re.S)
+_WAY = re.compile(r"\s+(asc|desc)\s*\Z", re.I)
 
 _GRAMMAR = rf"""
 start: expression

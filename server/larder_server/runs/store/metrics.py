@@ -160,6 +160,87 @@ def chart(
     return Reduced(charts.reduce(blocks.join([charts.of_headers(whole), *parts]), limit), total)
 
 
+def chosen(context: Context, runs: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, int]]:
+    """The numbers of those of the metrics that each run has, by name."""
+    found: dict[int, dict[str, int]] = {run: {} for run in runs}
+    for some in lists.pieces(names):
+        for piece in lists.pieces(runs):
+            name_marks, name_values = lists.bound("name", some)
+            run_marks, run_values = lists.bound("run", piece)
+            rows = context.db.execute(
+                "select s.run, n.name, s.metric from metric_names n join metric_summaries s on s.tenant = n.tenant"
+                f" and s.metric = n.seq where n.tenant = :tenant and n.name in ({name_marks})"
+                f" and s.run in ({run_marks})",
+                **name_values,
+                **run_values,
+            )
+            for row in rows:
+                found[row.run][row.name] = row.metric
+    return found
+
+
+def charts_of(
+    context: Context, run: int, metrics: Sequence[int], *, limit: int, first: int | None = None, last: int | None = None
+) -> dict[int, Reduced]:
+    """The charts of several metrics of a run, in few statements; see `chart`."""
+    low, high = _LOWEST if first is None else first, _HIGHEST if last is None else last
+    found: dict[int, Reduced] = {}
+    together: list[int] = []
+    waiting = 0
+    sealed = _sealed(context, run, metrics, low=low, high=high)
+    for metric in metrics:
+        points, pieces = sealed.get(metric, (0, 0))
+        if charts.by_headers(points, pieces=pieces, limit=limit):
+            found[metric] = chart(context, run, metric, limit=limit, first=first, last=last)
+            continue
+        together.append(metric)
+        waiting += points
+        if waiting > charts.AT_MOST_OPENED:
+            found |= _charts(context, run, together, limit=limit, low=low, high=high)
+            together, waiting = [], 0
+    return found | _charts(context, run, together, limit=limit, low=low, high=high)
+
+
+def _sealed(context: Context, run: int, metrics: Sequence[int], *, low: int, high: int) -> dict[int, tuple[int, int]]:
+    """How many points and blocks of each metric there are between two steps."""
+    found: dict[int, tuple[int, int]] = {}
+    for piece in lists.pieces(metrics):
+        marks, values = lists.bound("metric", piece)
+        rows = context.db.execute(
+            "select metric, sum(count) as points, count(*) as pieces from metric_blocks where tenant = :tenant"
+            f" and run = :run and metric in ({marks}) and last_step >= :low and first_step <= :high group by metric",
+            run=run, low=low, high=high, **values,
+        )  # fmt: skip
+        found.update((row.metric, (int(row.points), int(row.pieces))) for row in rows)
+    return found
+
+
+def _charts(
+    context: Context, run: int, metrics: Sequence[int], *, limit: int, low: int, high: int
+) -> dict[int, Reduced]:
+    parts: dict[int, list[Points]] = {metric: [] for metric in metrics}
+    for piece in lists.pieces(metrics):
+        marks, values = lists.bound("metric", piece)
+        for row in context.db.execute(
+            f"select metric, columns from metric_blocks where tenant = :tenant and run = :run and metric in ({marks})"
+            " and last_step >= :low and first_step <= :high order by seq",
+            run=run, low=low, high=high, **values,
+        ):  # fmt: skip
+            parts[row.metric].append(blocks.decode(row.columns))
+        for row in context.db.execute(
+            f"select metric, columns from metric_heads where tenant = :tenant and run = :run and metric in ({marks})"
+            " order by seq",
+            run=run,
+            **values,
+        ):
+            parts[row.metric].append(_head(row.columns))
+    found = {}
+    for metric, pieces in parts.items():
+        points = _between(blocks.join(pieces), low, high)
+        found[metric] = Reduced(charts.reduce(points, limit), len(points))
+    return found
+
+
 def tidy(context: Context, run: int, *, most: int) -> bool:
     """Seal the heads of a run and join its small blocks, about `most` points at a time; whether there is more to do."""
     rows = context.db.execute(

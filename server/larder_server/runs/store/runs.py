@@ -25,7 +25,7 @@ _LONGEST_INDEXED = 2_000
 """Bytes of a parameter's JSON text that fit into an index of PostgreSQL. A longer one is cut there, and whole among
 the facts, under a name that no other fact can have: names have no control characters."""
 
-_CUT = "…"  # no JSON text ends so
+CUT = "…"  # no JSON text ends so
 _HIDDEN = "\x1f"
 _LONG = _HIDDEN + "param:"
 _MARKS = _HIDDEN + "marks"
@@ -73,6 +73,16 @@ def by_seqs(context: Context, seqs: Sequence[int]) -> list[Record]:
         )
         found.update((row.seq, _record(row)) for row in rows)
     return [found[seq] for seq in seqs if seq in found]
+
+
+def by_ids(context: Context, ids: Sequence[str]) -> list[Record]:
+    """The runs of these ids that are there, in no order."""
+    found: list[Record] = []
+    for piece in lists.pieces(ids):
+        marks, values = lists.bound("id", piece)
+        rows = context.db.execute(f"select {_COLUMNS} from runs where tenant = :tenant and id in ({marks})", **values)
+        found += map(_record, rows)
+    return found
 
 
 def insert(context: Context, run: Run, *, made_by: str = "") -> Record | None:
@@ -168,9 +178,22 @@ def params_of(context: Context, seqs: Sequence[int]) -> dict[int, dict[str, Para
             **values,
         )
         for run, name, value in rows:
-            text = _whole(context, run, name) if value.endswith(_CUT) else value
+            text = _whole(context, run, name) if value.endswith(CUT) else value
             found[run][name] = _NO_JSON[text] if text in _NO_JSON else msgspec.json.decode(text)
     return {seq: dict(sorted(params.items())) for seq, params in found.items()}
+
+
+def shown(value: str) -> Param:
+    """A parameter as it stands in the index, where a very long one is cut."""
+    text = value if not value.endswith(CUT) else value[:-1].rstrip("\\") + '…"'
+    return _NO_JSON[text] if text in _NO_JSON else _decoded(text)
+
+
+def _decoded(text: str) -> Param:
+    try:
+        return msgspec.json.decode(text)  # type: ignore[no-any-return]
+    except msgspec.DecodeError:  # cut inside an escape
+        return text.strip('"')
 
 
 def put_facts(context: Context, seq: int, facts: Mapping[str, Any]) -> None:
@@ -295,7 +318,7 @@ def _put_documents(context: Context, seq: int, documents: Mapping[str, str]) -> 
 def _indexed(text: str) -> str:
     """What of a parameter's JSON text stands in the index."""
     data = text.encode()
-    return text if len(data) <= _LONGEST_INDEXED else data[:_LONGEST_INDEXED].decode(errors="ignore") + _CUT
+    return text if len(data) <= _LONGEST_INDEXED else data[:_LONGEST_INDEXED].decode(errors="ignore") + CUT
 
 
 def _whole(context: Context, seq: int, param: str) -> str:

@@ -15,7 +15,7 @@ from larder_server.kernel.context import Context
 from larder_server.runs.rules import free_text, where
 from larder_server.runs.rules.where import Node, Operand
 from larder_server.runs.store import conditions
-from larder_server.runs.store.conditions import Binds, Compiler, Condition, Series, Sorted
+from larder_server.runs.store.conditions import Binds, Compiler, Condition, Names, Series, Sorted
 
 FEW = 5_000
 """So many candidates are looked at one by one without a second thought."""
@@ -25,6 +25,9 @@ VISITED = 8_000
 
 MOST = 10_000
 """The longest page."""
+
+COUNTED = 50_000
+"""A condition that so many runs pass is still a place to start from, when all that match are looked at."""
 
 ESTIMATED = 8
 """So many conditions are counted before the rarest of them is chosen."""
@@ -45,21 +48,52 @@ def find(context: Context, query: RunQuery) -> Found:
         raise Invalid(f"limit is between 0 and {MOST:,}", field="limit")
     if not 0 <= query.offset < 2**31:
         raise Invalid("offset is a number from 0", field="offset")
+    return _search(context, query).found()
+
+
+def every(context: Context, query: RunQuery, *, most: int) -> list[int]:
+    """The numbers of all runs that match, in order, whatever `limit` and `offset` say; `most` of them."""
+    return _search(context, replace(query, limit=most, offset=0)).found().seqs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """All runs that match, as the end of a statement: `select … from (select r.… {clause}) x`.
+
+    `clause` begins with `from`, calls the run `r`, and takes further joins at `JOINS`.
+    """
+
+    clause: str
+    binds: Binds
+    narrow: bool
+
+    def joined(self, joins: str = "") -> str:
+        """The clause with further tables joined to the run."""
+        return self.clause.replace(JOINS, joins)
+
+
+JOINS = "/*joins*/"
+
+
+def matching(context: Context, query: RunQuery) -> Matching:
+    """All runs that `query` selects; Invalid where it does not make sense."""
+    return _search(context, replace(query, order_by="created"), fenced=False).matching()
+
+
+def _search(context: Context, query: RunQuery, *, fenced: bool = True) -> "_Search":
     binds = Binds()
     now = context.clock.now()
     order = _order(context, query, binds, now)
     # PostgreSQL turns a test into a join where it can, and then, estimating dependent tests one by one, starts a page
     # that an index has in order at the wrong end; behind this, a test stays a look-up
-    fence = " offset 0" if context.db.postgres and order.stages else ""
+    fence = " offset 0" if context.db.postgres and order.stages and fenced else ""
     wanted, archived = _conditions(context, query, binds, now=now, fence=fence)
     scope = []
     if query.project:
         scope.append(f"r.project = {binds.add(query.project)}")
     if not (archived or query.archived):
         scope.append("r.archived = 0")
-    return _Search(
-        context=context, scope=scope, conditions=wanted, order=order, binds=binds, query=query
-    ).found()  # fmt: skip
+    return _Search(context=context, scope=scope, conditions=wanted, order=order, binds=binds, query=query)
 
 
 # -- what is looked for --------------------------------------------------------------------------------------------
@@ -78,14 +112,16 @@ class _Stage:
 class _Order:
     """How runs are sorted: by which keys, with which columns of the run `r` and which table joined to it as `o`.
 
-    The stages, one after the other, give the same order from indexes.
+    The stages, one after the other, give the same order from indexes; `rest` are the joins they need.
     """
 
     keys: str
     columns: tuple[str, ...] = ()
     join: str = ""
     stages: tuple[_Stage, ...] = ()
+    rest: str = ""
     sorted: Sorted | None = None
+    way: str = "asc"
 
 
 def _conditions(
@@ -122,22 +158,55 @@ _UNSORTED = ("tags", "notes", "code")
 
 
 def _order(context: Context, query: RunQuery, binds: Binds, now: int) -> _Order:
-    operand = where.operand(query.order_by or "created")
-    downwards = query.descending
-    if downwards is None:
-        downwards = operand.kind == "field" and operand.name in ("created", "started", "ended")
-    way = "desc" if downwards else "asc"
+    keys = where.order(query.order_by) or where.order("created")
+    found = conditions.names(context, [key.operand for key in keys])
+    parts = []
+    for place, key in enumerate(keys):
+        downwards = query.descending if key.descending is None else key.descending
+        if downwards is None:
+            downwards = key.operand.kind == "field" and key.operand.name in ("created", "started", "ended")
+        parts.append(_part(context, query, key.operand, found, binds, way="desc" if downwards else "asc",
+                           alias=f"o{place or ''}", now=now))  # fmt: skip
+    return _combined(parts)
+
+
+def _combined(parts: list[_Order]) -> _Order:
+    """One order of several: the index of the first gives the runs, the others sort those that are equal in it."""
+    # what no run of the tenant has sorts nothing
+    first, *rest = [part for part in parts if part.keys] or parts[:1]
+    also = [part.keys for part in rest]
+    return _Order(
+        keys=_listed([first.keys, *also, f"r.seq {first.way}"]),
+        columns=tuple(dict.fromkeys(column for part in (first, *rest) for column in part.columns)),
+        join=" ".join(part.join for part in (first, *rest) if part.join),
+        stages=tuple(
+            replace(stage, keys=_listed([stage.keys, *also, f"{'s.run' if stage.source else 'r.seq'} {first.way}"]))
+            for stage in first.stages
+        ),
+        rest=" ".join(part.join for part in rest if part.join),
+        sorted=first.sorted,
+        way=first.way,
+    )
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(key for key in keys if key)
+
+
+def _part(
+    context: Context, query: RunQuery, operand: Operand, found: Names, binds: Binds, *, way: str, alias: str, now: int
+) -> _Order:
     if operand.kind == "field":
         return _field_order(query, operand, way, binds, now)
-    series = conditions.names(context, [operand]).series(operand)
+    series = found.series(operand)
     if series is None:
         conditions.unknown(context, query.order_by, operand, field="order_by")
     if series.number is None:
-        return _Order(keys=f"r.seq {way}")
+        return _Order(keys="", way=way)
     number = binds.add(series.number)
     if series.kind == "param":
-        return _param_order(number, way, series.number)
-    return _metric_order(number, way, series)
+        return _param_order(number, way, series.number, alias)
+    return _metric_order(number, way, series, alias)
 
 
 def _field_order(query: RunQuery, operand: Operand, way: str, binds: Binds, now: int) -> _Order:
@@ -145,55 +214,57 @@ def _field_order(query: RunQuery, operand: Operand, way: str, binds: Binds, now:
         problem = f"cannot be {operand.text}: runs are not sorted by it"
         where.refuse(query.order_by, operand.position, problem, field="order_by")
     if operand.name == "created":
-        keys = f"r.created {way}, r.seq {way}"
-        return _Order(keys=keys, columns=("r.created",), stages=(_Stage(keys=keys),))
+        keys = f"r.created {way}"
+        return _Order(keys=keys, columns=("r.created",), stages=(_Stage(keys=keys),), way=way)
     column = conditions.COLUMNS.get(operand.name, "r.archived")
     columns: tuple[str, ...] = (column,)
     if operand.name == "duration":
         column, columns = f"(coalesce(r.ended, {binds.add(now)}) - r.started)", ("r.ended", "r.started")
     missing = f"{column} is null, " if operand.name in ("started", "ended", "duration", "parent") else ""
-    return _Order(keys=f"{missing}{column} {way}, r.seq {way}", columns=columns)
+    return _Order(keys=f"{missing}{column} {way}", columns=columns, way=way)
 
 
-def _metric_order(number: str, way: str, series: Series) -> _Order:
-    value = conditions.statistic("o", series.statistic)
-    join = f"left join metric_summaries o on o.tenant = :tenant and o.run = r.seq and o.metric = {number}"
-    keys = f"{value} is null, {value} {way}, r.seq {way}"
+def _metric_order(number: str, way: str, series: Series, alias: str) -> _Order:
+    value = conditions.statistic(alias, series.statistic)
+    join = (
+        f"left join metric_summaries {alias} on {alias}.tenant = :tenant and {alias}.run = r.seq"
+        f" and {alias}.metric = {number}"
+    )
+    keys = f"{value} is null, {value} {way}"
     if series.statistic not in ("last", "min", "max"):
-        return _Order(keys=keys, join=join)
+        return _Order(keys=keys, join=join, way=way)
     column = series.statistic
     present = _Stage(
-        source="metric_summaries", tests=(f"s.metric = {number}", f"s.{column} is not null"),
-        keys=f"s.{column} {way}, s.run {way}",
-    )  # fmt: skip
+        source="metric_summaries", tests=(f"s.metric = {number}", f"s.{column} is not null"), keys=f"s.{column} {way}"
+    )
     lacking = (
         "not exists (select 1 from metric_summaries o where o.tenant = :tenant and o.run = r.seq"
         f" and o.metric = {number} and o.{column} is not null)"
     )
     return _Order(
-        keys=keys, join=join, sorted=("metric", series.number or 0, column),
-        stages=(present, _Stage(tests=(lacking,), keys=f"r.seq {way}")),
+        keys=keys, join=join, sorted=("metric", series.number or 0, column), way=way,
+        stages=(present, _Stage(tests=(lacking,))),
     )  # fmt: skip
 
 
-def _param_order(number: str, way: str, param: int) -> _Order:
-    join = f"left join run_params o on o.tenant = :tenant and o.run = r.seq and o.param = {number}"
+def _param_order(number: str, way: str, param: int, alias: str) -> _Order:
+    join = (
+        f"left join run_params {alias} on {alias}.tenant = :tenant and {alias}.run = r.seq and {alias}.param = {number}"
+    )
     keys = (
-        f"o.number is null, o.number {way}, case when o.value is null or o.value = 'null' then 1 else 0 end,"
-        f" o.value {way}, r.seq {way}"
+        f"{alias}.number is null, {alias}.number {way},"
+        f" case when {alias}.value is null or {alias}.value = 'null' then 1 else 0 end, {alias}.value {way}"
     )
     of = f"s.param = {number}"
-    numbers = _Stage(source="run_params", tests=(of, "s.number is not null"), keys=f"s.number {way}, s.run {way}")
-    texts = _Stage(
-        source="run_params", tests=(of, "s.number is null", "s.value <> 'null'"), keys=f"s.value {way}, s.run {way}"
-    )
+    numbers = _Stage(source="run_params", tests=(of, "s.number is not null"), keys=f"s.number {way}")
+    texts = _Stage(source="run_params", tests=(of, "s.number is null", "s.value <> 'null'"), keys=f"s.value {way}")
     lacking = (
         "not exists (select 1 from run_params o where o.tenant = :tenant and o.run = r.seq"
         f" and o.param = {number} and (o.number is not null or o.value <> 'null'))"
     )
     return _Order(
-        keys=keys, join=join, sorted=("param", param, "number"),
-        stages=(numbers, texts, _Stage(tests=(lacking,), keys=f"r.seq {way}")),
+        keys=keys, join=join, sorted=("param", param, "number"), way=way,
+        stages=(numbers, texts, _Stage(tests=(lacking,))),
     )  # fmt: skip
 
 
@@ -237,6 +308,21 @@ class _Search:
             return self._look_at(rarest) if total <= FEW else Found(seqs=self._walk(), total=total)
         found = self._look_at(rarest, most=FEW + 1)
         return found if found.total <= FEW else Found(seqs=self._walk(), total=self._count(rarest))
+
+    def matching(self) -> Matching:
+        """All that match, starting from the rarest condition where an index has few."""
+        start = self._rarest([c for c in self.conditions if c.rows and not c.scans], COUNTED)
+        tests = self._tests([condition for condition in self.conditions if condition is not start])
+        if start is None:
+            clause = f"from runs r {JOINS} where r.tenant = :tenant{tests}"
+        else:
+            # on SQLite, a cross join is walked from left to right
+            once = "distinct" if start.repeats else ""
+            clause = (
+                f"from (select {once} run from ({start.rows}) found) d cross join runs r {JOINS}"
+                f" where r.tenant = :tenant and r.seq = d.run{tests}"
+            )
+        return Matching(clause=clause, binds=self.binds, narrow=start is not None)
 
     def _wide(self, visited: int) -> Found:
         """Many match: the page by walking, the total from as many of the newest runs as may be visited."""
@@ -315,7 +401,6 @@ class _Search:
 
     def _walk(self) -> list[int]:
         """The page, in the order in which an index gives the runs."""
-        need = self.query.offset + self.query.limit
         if not self.query.limit:
             return []
         if not self.order.stages:
@@ -329,26 +414,33 @@ class _Search:
         own = [c for c in self.conditions if c.sorted is not None and c.sorted == self.order.sorted]
         tests = self._tests([condition for condition in self.conditions if condition not in own])
         seqs: list[int] = []
+        offset = self.query.offset
         for stage in self.order.stages:
             also = "".join(f" and {test}" for test in [*stage.tests, *(condition.inner for condition in own)])
             if stage.source == "metric_summaries":
-                sql = (
-                    "select r.seq from metric_summaries s cross join runs r where s.tenant = :tenant"
-                    f" and r.tenant = :tenant and r.seq = s.run{also}{tests} order by {stage.keys} limit :limit"
+                source = (
+                    f"from metric_summaries s cross join runs r {self.order.rest} where s.tenant = :tenant"
+                    f" and r.tenant = :tenant and r.seq = s.run{also}{tests}"
                 )
             elif stage.source == "run_params":
-                sql = (
-                    "select r.seq from run_params s cross join runs r where s.tenant = :tenant"
-                    f" and r.tenant = :tenant and r.seq = s.run{also}{tests} order by {stage.keys} limit :limit"
+                source = (
+                    f"from run_params s cross join runs r {self.order.rest} where s.tenant = :tenant"
+                    f" and r.tenant = :tenant and r.seq = s.run{also}{tests}"
                 )
             else:
-                sql = (
-                    f"select r.seq from runs r where r.tenant = :tenant{also}{tests} order by {stage.keys} limit :limit"
-                )
-            seqs += [row.seq for row in self._execute(sql, limit=need - len(seqs))]
-            if len(seqs) >= need or own:
+                source = f"from runs r {self.order.rest} where r.tenant = :tenant{also}{tests}"
+            left = self.query.limit - len(seqs)
+            found = self._execute(
+                f"select r.seq {source} order by {stage.keys} limit :limit offset :offset", limit=left, offset=offset
+            )
+            seqs += [row.seq for row in found]
+            if len(seqs) >= self.query.limit or own or stage is self.order.stages[-1]:
                 break
-        return seqs[self.query.offset :]
+            if found:
+                offset = 0
+            elif offset:  # the page begins in a later stage
+                offset -= int(self._execute(f"select count(*) as n {source}")[0].n)
+        return seqs
 
     def _tests(self, conditions: list[Condition]) -> str:
         ordered = sorted(conditions, key=lambda condition: condition.weight)

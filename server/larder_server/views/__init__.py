@@ -1,0 +1,1 @@
+"""Views: states of pages, kept under a name or a short id."""

@@ -1,0 +1,72 @@
+// Every address of the pages; each page is loaded when it is first asked for.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+
+import { queries } from "./api/query";
+import { parseSearch, stringifySearch, type Search } from "./nav";
+import { begin, idsOf } from "./pages/compare/opening";
+import { sharedQuery } from "./pages/share/opening";
+import { NotHere, PageProblem } from "./shell/NotHere";
+import { Shell } from "./shell/Shell";
+import { PageSkeleton } from "./ui/Skeleton";
+
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: NotHere,
+  errorComponent: PageProblem,
+  validateSearch: (search: Record<string, unknown>): Search => search as Search,
+});
+
+const home = createRoute({ getParentRoute: () => root, path: "/", component: lazyRouteComponent(() => import("./pages/home")) });
+const runs = createRoute({ getParentRoute: () => root, path: "/runs", component: lazyRouteComponent(() => import("./pages/runs")) });
+const project = createRoute({
+  getParentRoute: () => root,
+  path: "/projects/$project",
+  component: lazyRouteComponent(() => import("./pages/runs")),
+});
+const run = createRoute({
+  getParentRoute: () => root,
+  path: "/runs/$run/{-$tab}",
+  component: lazyRouteComponent(() => import("./pages/run")),
+});
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/compare",
+  loaderDeps: ({ search }: { search: Search }) => ({ runs: search.runs, system: search.system === "1" }),
+  // not waited for: what the page will ask first is under way while its code is loaded
+  loader: ({ deps }) => begin(idsOf(deps.runs), deps.system),
+  component: lazyRouteComponent(() => import("./pages/compare")),
+});
+const queues = createRoute({
+  getParentRoute: () => root,
+  path: "/queues/{-$queue}",
+  component: lazyRouteComponent(() => import("./pages/queues")),
+});
+const agents = createRoute({ getParentRoute: () => root, path: "/agents", component: lazyRouteComponent(() => import("./pages/agents")) });
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings/{-$section}",
+  component: lazyRouteComponent(() => import("./pages/settings")),
+});
+const share = createRoute({
+  getParentRoute: () => root,
+  path: "/share/$token",
+  loader: ({ params }) => void queries.prefetchQuery(sharedQuery(params.token)),
+  component: lazyRouteComponent(() => import("./pages/share")),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([home, runs, project, run, compare, queues, agents, settings, share]),
+  parseSearch,
+  stringifySearch,
+  defaultPreload: "intent",
+  defaultPendingComponent: PageSkeleton,
+  defaultPendingMs: 120,
+  defaultErrorComponent: PageProblem,
+  scrollRestoration: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
