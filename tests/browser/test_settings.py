@@ -66,7 +66,7 @@ def test_the_profile_says_who_asks_and_teams_are_changed_with_undo(up, page):
     page.get_by_text("You also give others their tokens and teams.").wait_for()
     page.get_by_role("link", name="People").click()
     page.get_by_role("button", name="Change the team of evi").click()
-    page.get_by_label("Team").fill("vision")
+    page.get_by_role("textbox", name="Team").fill("vision")
     page.get_by_role("button", name="Save").click()
     row = page.get_by_role("row").filter(has_text="evi")
     expect(row).to_contain_text("vision")

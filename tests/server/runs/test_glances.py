@@ -113,8 +113,8 @@ def test_everything_of_a_name_is_found(context, clock):
         context, clock, "resnet baseline", params={"arch": "resnet50", "resnet.depth": 50, "note's": 'resnet "x"'},
         tags=["resnet"], metrics={"resnet/loss": [1.0]},
     )  # fmt: skip
-    record(context, clock, project="resnet-shelf")
-    service.enqueue(context, Enqueue(queue="resnet-gpu"), run.id)
+    other = record(context, clock, project="resnet-shelf")
+    service.enqueue(context, Enqueue(queue="resnet-gpu"), other.id)
     queues.lease(context, LeaseRequest(queues=["other"], agent="agent-resnet"))
     found = look_up(context, "ResNet")
     assert {kind: {hit.title for hit in hits} for kind, hits in found.items()} == {

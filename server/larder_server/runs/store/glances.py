@@ -100,8 +100,9 @@ def values_of(context: Context, seqs: Sequence[int], metric: int, *, lower: bool
     for piece in lists.pieces(seqs):
         marks, values = lists.bound("run", piece)
         rows = context.db.execute(
-            f"select run, {column} as value from metric_summaries where tenant = :tenant and metric = :metric"
-            f" and run in ({marks}) and {column} is not null",
+            # by the key: the index of the metric holds every run there is
+            f"select run, {column} as value from metric_summaries where tenant = :tenant and run in ({marks})"
+            f" and {context.db.aside}metric = :metric and {context.db.aside}{column} is not null",
             metric=metric,
             **values,
         )
