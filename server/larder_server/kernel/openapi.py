@@ -63,7 +63,7 @@ def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, An
         "summary": endpoint.summary,
         "x-role": endpoint.role.value,
         "responses": {
-            "200": {"description": "Done", "content": _content(endpoint.result, schema_of)},
+            "200": {"description": "Done", "content": _answered(endpoint.result, schema_of)},
             **{
                 str(kind.status): {
                     "description": (kind.__doc__ or "").strip().splitlines()[0],
@@ -92,6 +92,13 @@ def _query(body: type[Any], components: dict[str, Any]) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": _plain(inner)}
         for name, inner in schema["properties"].items()
     ]
+
+
+def _answered(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    content = _content(kind, schema_of)
+    if kind is Bytes:  # a file says itself what it is: text/csv, image/png …
+        content["*/*"] = content["application/octet-stream"]
+    return content
 
 
 def _content(kind: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:

@@ -133,9 +133,9 @@ const SELDOM = 2_000;
 /** What an event makes stale, and how many milliseconds lie at least between two looks at that. */
 function made(event: LiveEvent): [QueryKey, number][] {
   const noun = event.name.slice(0, event.name.indexOf("."));
-  if (event.name === "runs.logged") return [[["run", event.subject], 500], [["runs"], SELDOM], [["home"], 2 * SELDOM]];
+  if (event.name === "runs.logged") return [[["run", event.subject], 500], [["runs"], SELDOM], [["home"], SELDOM]];
   if (event.name === "queues.agent_seen") return [[["agents"], 500]];
-  if (noun === "runs") return [[["run", event.subject], 0], [["runs"], 0], [["home"], 1_000], [["compare"], 500]];
+  if (noun === "runs") return [[["run", event.subject], 0], [["runs"], 0], [["home"], 500], [["compare"], 500]];
   if (noun === "queues") return [[["queues"], 0], [["agents"], 0], ...(event.name === "queues.lease_expired" ? [[["run", event.subject], 0] as [QueryKey, number]] : [])];
   if (noun === "projects") return [[["projects"], 0], [["home"], 0]];
   if (noun === "tenants") return [[["tokens"], 0], [["users"], 0], [["whoami"], 0]];
