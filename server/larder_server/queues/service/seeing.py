@@ -155,10 +155,14 @@ def agent_history(context: Context, query: StaysQuery, agent: str) -> Stays:
     """What an agent executes and has executed, the newest first. Empty for one that was never heard of."""
     rules.check_stays(query)
     rules.agent_name(agent)
+    held = [job for job in store.leased(context) if job.agent == agent]
+    since: dict[str, int] = {}
+    for queue in {job.queue for job in held}:
+        since |= store.leased_since(context, queue)
     present = [
-        Stay(job=job.id, kind=job.kind, subject=job.subject, queue=job.queue, leased=since)
-        for job in store.leased(context)
-        if job.agent == agent and (since := store.leased_since(context, job.queue).get(job.id)) is not None
+        Stay(job=job.id, kind=job.kind, subject=job.subject, queue=job.queue, leased=since[job.id])
+        for job in held
+        if since.get(job.id) is not None
     ]
     present.sort(key=lambda stay: -stay.leased)
     return Stays(stays=[*present, *store.past_stays(context, agent, limit=query.limit)][: query.limit])
