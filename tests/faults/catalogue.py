@@ -278,13 +278,14 @@ def restart_postgres(stage: Stage, random: Random) -> None:
     command = ("-w", "-m", mode, "-D", str(handle.pgdata), "stop")
     pgexec("pg_ctl", command, bin_path=handle.bin_path, user=handle.system_user)
     stage.sleep(0.0, 2.0, f"PostgreSQL was stopped ({mode})")
-    for patience in range(3, -1, -1):
+    for patience in range(30, -1, -1):
         try:
             handle.ensure_postgres_running()
             break
-        except subprocess.TimeoutExpired:  # it starts, slowly
+        except (subprocess.TimeoutExpired, AssertionError):  # it starts, slowly
             if not patience:
                 raise
+            time.sleep(1)
     stage.note("PostgreSQL is back")
 
 
