@@ -488,15 +488,18 @@ class RecordedRun:
         environment: str = "",
         needs: "contract.Needs | str | Mapping[str, Any] | None" = None,
         code: "RecordedRun | str" = "",
+        commit: str = "",
     ) -> "RecordedRun":
         """A draft that runs the same code with some parameters changed.
 
         `requirements` such as `lightgbm>=4` come on top of the recorded packages. `environment` is `recorded`,
         `inherit` (the agent's own packages) or the path of an interpreter. `needs` replaces what the original needs.
-        `code` is another run, whose code is executed in place of the original's.
+        `code` is another run, whose code is executed in place of the original's; `commit`, the whole hash of one that
+        the git remote of the original has, stands for it instead.
         """
         change = contract.Clone(
             code=code.id if isinstance(code, RecordedRun) else code,
+            commit=commit,
             params=dict(params or {}),
             name=name,
             tags=list(tags),
@@ -609,9 +612,10 @@ class RecordedRun:
         other = against if isinstance(against, str) else against.id
         return shares.make([self.id], title=title, against=other, public=public, days=days, transport=self._transport)
 
-    def explain(self, other: "RecordedRun", *, metric: str = "") -> comparisons.Explanation:
-        """Why `other` came out differently: what differs, the most likely reason first."""
-        query = comparisons.ExplainQuery(a=self.id, b=other.id, metric=metric)
+    def explain(self, other: "RecordedRun | str", *, metric: str = "") -> comparisons.Explanation:
+        """Why `other` came out differently: what differs, the most likely reason first; of their main metric unless said."""
+        found = get(other, transport=self._transport) if isinstance(other, str) else other
+        query = comparisons.ExplainQuery(a=self.id, b=found.id, metric=metric)
         return self._transport.call(comparisons.EXPLAIN, query)
 
     def _change(self, change: contract.Change) -> "RecordedRun":

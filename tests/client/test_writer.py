@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from larder.journal import format, reader, spool
+from larder.journal import format, reader, room, spool
 from larder.journal import writer as journal_writer
 from larder.journal.writer import Writer
 
@@ -144,7 +144,7 @@ def test_an_artifact_waits_a_while_for_room(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(spool, "_store", store)
     assert spool.store(tmp_path, b"hello")[1] == 5 and len(tries) == 3
-    monkeypatch.setattr(spool, "PATIENCE", 0.0)
+    monkeypatch.setattr(room, "PATIENCE", 0.0)
     tries.clear()
     with pytest.raises(OSError, match="No space left"):
         spool.store(tmp_path, b"hello")

@@ -57,7 +57,8 @@ class Trees:
         The copy shares nothing with the kept tree that a script may change in place. Its `.git`, where it has one, is
         small: HEAD, index and configuration are copied, the objects are borrowed.
         """
-        key = f"{fact['tree']}.{str(fact.get('commit') or '')[:16]}".rstrip(".")
+        # of a clone that names a commit only that is known
+        key = f"{fact.get('tree') or fact['commit']}.{str(fact.get('commit') or '')[:16]}".rstrip(".")
 
         def make(draft: Path) -> dict[str, Any]:
             restore(draft / _TREE)

@@ -88,13 +88,13 @@ def prepare(
     say: Callable[[str], None] = lambda _: None,
     cancelled: Cancelled = never,
     fact: Callable[[str, Any], None] = lambda *_: None,
-    gpus: Sequence[int] | None = None,
+    gpus: Sequence[int] = (),
 ) -> Order:
     """Make a run ready: answers what to execute, where, and with which environment.
 
     `transport` is the agent's own; `token` is the run's. `say` hears, for the run's console, why it takes time; `fact`
     gets what is to be recorded of the run; `cancelled` is asked now and then, and ends it with Interrupted. `gpus` are
-    those that were given, None when nothing is said of them. Until `release`, what the order uses stays where it is.
+    those that were given; the executor shows it no others. Until `release`, what the order uses stays where it is.
     """
     recorded: dict[str, Any] = run.facts.get("command") or {}
     why = unrepeatable(recorded)
@@ -134,8 +134,6 @@ def prepare(
             "LARDER_CONSOLE": "off",
             supervise.AGENT: "1",
         }
-        if gpus is not None:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     except environments.Unbuildable as error:
         _close(copy, python)
         raise Unprepared(str(error)) from error
@@ -155,7 +153,7 @@ def prepare(
         env=env,
         readable=tuple(readable),
         image=image,
-        limits=Limits(cpus=run.needs.cpus, memory=run.needs.memory, seconds=run.needs.seconds, gpus=tuple(gpus or ())),
+        limits=Limits(cpus=run.needs.cpus, memory=run.needs.memory, seconds=run.needs.seconds, gpus=tuple(gpus)),
         imports=_imports(run.facts.get("imports")),
         cold=settings.cold,
     )

@@ -428,8 +428,9 @@ def artifacts(code: Mapping[str, Any]) -> list[str]:
 def restore(code: Mapping[str, Any], fetch: Fetch, destination: Path) -> str:
     """Make the recorded tree in `destination`, an empty or new folder; answers the tree's hash.
 
-    `code` is the code fact; `fetch` is asked for those of `artifacts(code)` that are needed. Raises NotFound when the
-    commit is nowhere, Conflict when the result is not the recorded tree.
+    `code` is the code fact; `fetch` is asked for those of `artifacts(code)` that are needed. A clone that names a commit
+    knows no tree yet: there the commit is what is checked. Raises NotFound when the commit is nowhere, Conflict when the
+    result is not the recorded tree.
     """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise errors.Conflict(f"{destination} is not an empty folder", hint="Name a folder that does not exist yet.")
@@ -443,7 +444,7 @@ def restore(code: Mapping[str, Any], fetch: Fetch, destination: Path) -> str:
             raise errors.Conflict(f"The code of the run could not be restored: {error}") from error
     else:
         raise errors.NotFound("No code was recorded for this run", hint=str(code.get("why") or ""))
-    if tree != code.get("tree"):
+    if tree != code.get("tree") and not (kind == "git" and code.get("commit") and not code.get("tree")):
         raise errors.Conflict(
             f"The restored tree is {tree}, the recorded one {code.get('tree')}",
             hint="A filter or line-end setting of this machine's git may change files at checkout.",
@@ -466,10 +467,10 @@ def _restore_folder(code: Mapping[str, Any], files: Path, destination: Path) -> 
 
 
 def _restore_repository(code: Mapping[str, Any], fetch: Fetch, destination: Path) -> str:
-    tree, commit = str(code["tree"]), str(code.get("commit") or "")
+    tree, commit = str(code.get("tree") or ""), str(code.get("commit") or "")
     destination.mkdir(parents=True, exist_ok=True)
     git = Git(destination)
-    format = "sha256" if len(tree) == 64 else "sha1"
+    format = "sha256" if len(tree or commit) == 64 else "sha1"
     git("init", "--quiet", "--template=", f"--object-format={format}")
     remote, root = str(code.get("remote") or ""), str(code.get("root") or "")
     bundle: Mapping[str, Any] = code.get("bundle") or {}

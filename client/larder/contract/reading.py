@@ -14,7 +14,7 @@ from larder.contract.values import Param
 class ChartsQuery:
     """Every series of `names` in every run of `runs`, each reduced to at most `points` (4 to 20,000).
 
-    At most 2,000 series and 1,000,000 points in one answer.
+    At most 2,000 series and 1,000,000 points in one answer. Without `times` these stay empty.
     """
 
     runs: list[str]
@@ -22,6 +22,7 @@ class ChartsQuery:
     points: int = 500
     first_step: int | None = None
     last_step: int | None = None
+    times: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

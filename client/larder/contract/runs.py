@@ -143,19 +143,35 @@ class NewRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunQuery:
-    """Which runs, in which order. `where` is the grammar of docs/reference/where.md; `text` finds names, tags,
-    notes and remembered numbers; `order_by` is a field such as `created`, `metrics.val/mae.min`, `params.lr`.
+class Selection:
+    """Which runs. `where` is the grammar of docs/reference/where.md; `text` finds names, tags, notes and remembered
+    numbers. Archived runs are left out unless `archived`, or where `where` speaks of them.
     """
 
     project: str = ""
     where: str = ""
     text: str = ""
+    archived: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Selection):
+    """Which runs, in which order: `order_by` is a field such as `created`, `metrics.val/mae.min`, `params.lr`, or
+    several, each with `asc` or `desc`; `descending` is for those without.
+    """
+
     order_by: str = "created"
     descending: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunQuery(Listing):
+    """Which runs, in which order. `where` is the grammar of docs/reference/where.md; `text` finds names, tags,
+    notes and remembered numbers; `order_by` is a field such as `created`, `metrics.val/mae.min`, `params.lr`.
+    """
+
     limit: int = 50
     offset: int = 0
-    archived: bool = False
     facts: bool = False
 
 
@@ -180,7 +196,8 @@ class Clone:
     `requirements` (such as `lightgbm>=4`) come on top of the recorded packages. `environment` says where the packages
     come from: `recorded` (built from the recorded ones), `inherit` (the agent's own), the path of an interpreter, or
     empty for the source run's. `needs` replaces the source's. `code` is a run whose code is executed in place of the
-    source's, with the source's command.
+    source's, with the source's command; `commit` is one that stands for it instead: the whole hash of any commit that
+    the git remote of the source has.
     """
 
     params: dict[str, Param] = field(default_factory=dict)
@@ -190,6 +207,7 @@ class Clone:
     environment: str = ""
     needs: Needs | None = None
     code: str = ""
+    commit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

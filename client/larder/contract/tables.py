@@ -8,26 +8,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from larder.contract.endpoint import Bytes, Endpoint, Role
-from larder.contract.runs import RunStatus
+from larder.contract.runs import Listing, RunStatus, Selection
 from larder.contract.values import Param
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableQuery:
+class TableQuery(Listing):
     """Which runs, in which order, with which columns. `order_by` may list several names, each with `asc` or `desc`.
 
     `columns="*"` leaves the choice to the server: what the project's newest runs have measured and differ in.
     """
 
     columns: str = ""
-    project: str = ""
-    where: str = ""
-    text: str = ""
-    order_by: str = "created"
-    descending: bool | None = None
     limit: int = 100
     offset: int = 0
-    archived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +62,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupQuery:
+class GroupQuery(Selection):
     """Runs that agree in all names of `by` (parameters and plain fields) become one group, over all runs that match.
 
     `columns` are metrics, which are averaged, and parameters, of which a group says whether they differ. `order_by`
@@ -77,13 +71,9 @@ class GroupQuery:
 
     by: str
     columns: str = ""
-    project: str = ""
-    where: str = ""
-    text: str = ""
     order_by: str = ""
     limit: int = 100
     offset: int = 0
-    archived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +124,11 @@ class Groups:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacetQuery:
+class FacetQuery(Selection):
     """How often which value occurs among the runs that match: of plain fields, tags and parameters, named in `of`."""
 
     of: str
-    project: str = ""
-    where: str = ""
-    text: str = ""
     limit: int = 12
-    archived: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +225,11 @@ class Completions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportQuery:
+class ExportQuery(Listing):
     """All runs that match, as a file: `csv` or `parquet`. Without `columns`, all that is known of them."""
 
     form: str = "csv"
     columns: str = ""
-    project: str = ""
-    where: str = ""
-    text: str = ""
-    order_by: str = "created"
-    descending: bool | None = None
-    archived: bool = False
 
 
 class BulkAction(StrEnum):
@@ -265,7 +245,7 @@ class BulkAction(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bulk:
+class Bulk(Selection):
     """Do something with the runs of `ids` (at most 1,000), or, without them, with all that the condition selects.
 
     A condition is worked off in pieces of one transaction each: ask again with `after` set to the answer's `next` until
@@ -274,10 +254,6 @@ class Bulk:
 
     action: BulkAction
     ids: list[str] = field(default_factory=list)
-    project: str = ""
-    where: str = ""
-    text: str = ""
-    archived: bool = False
     everything: bool = False
     tags: list[str] = field(default_factory=list)
     queue: str = "default"

@@ -7,30 +7,24 @@ import errno
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from larder import guard
 from larder.contract import ids
+from larder.journal import room
 
 FOLDER = "files"
-
-PATIENCE = 30.0
-"""Seconds for which one artifact waits for room on the disk; it may be too big to wait in memory as a record does."""
 
 
 def store(folder: Path, source: "Path | bytes") -> tuple[str, int]:
     """Puts a file or bytes into the spool of a run's folder; answers hash and size. Waits a while on a full disk."""
-    until = time.monotonic() + PATIENCE
-    while True:
+    for last in room.tries("an artifact", folder):
         try:
             return _store(folder, source)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() >= until:
+            if last or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            guard.warn("an artifact", f"waits up to {PATIENCE:.0f} s for room on the disk, {folder}")
-            time.sleep(0.05)
+    raise AssertionError("the last try has succeeded or failed")
 
 
 def _store(folder: Path, source: "Path | bytes") -> tuple[str, int]:

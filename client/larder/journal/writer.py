@@ -16,7 +16,7 @@ from typing import Any
 
 from larder import guard
 from larder.contract import ids
-from larder.journal import format
+from larder.journal import format, room
 
 _pack = format.HEADER.pack
 _crc32 = zlib.crc32
@@ -24,9 +24,6 @@ _write = os.write
 
 MOST_WAITING = 16 << 20
 """Bytes that are kept in memory at most while the disk is full."""
-
-PATIENCE = 30.0
-"""Seconds for which the end of a process waits for room on the disk: what waits in memory is gone with the process."""
 
 
 class Writer:
@@ -99,15 +96,14 @@ class Writer:
                 self._flushing = False
             return True
 
-    def settle(self, patience: float = PATIENCE) -> bool:
+    def settle(self, patience: float | None = None) -> bool:
         """As `flush`, but tries again for a while: the last chance of what waits in memory."""
-        until = time.monotonic() + patience
-        while not self.flush():
-            if self.closed or time.monotonic() >= until:
-                return False
-            guard.warn("the end", f"waits up to {patience:.0f} s for room on the disk, {self.path}")
-            time.sleep(0.05)
-        return True
+        for _ in room.tries("the end", self.path, patience=patience):
+            if self.flush():
+                return True
+            if self.closed:
+                break
+        return False
 
     @property
     def size(self) -> int:

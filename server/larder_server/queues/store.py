@@ -25,6 +25,8 @@ class Candidate:
     """Of a waiting job what the choice depends on."""
 
     id: str
+    kind: str
+    subject: str
     owner: str
     needs: Needs
     needs_text: str
@@ -98,8 +100,7 @@ def by_subject(context: Context, *, kind: str, subject: str, lock: bool = True) 
 
 
 def stop_asked(context: Context, id: str) -> bool:
-    row = context.db.one("select stop from jobs where tenant = :tenant and id = :id", id=id)
-    return row is not None and bool(row.stop)
+    return bool(_look(context, "stop", id))
 
 
 def any_waiting(context: Context, queues: Sequence[str]) -> bool:
@@ -137,7 +138,9 @@ def waiting(
         # aside: these must not choose the index, whose order is the answer
         return f" and {db.aside}{column} not in ({', '.join(f':{name}' for name in names)})" if names else ""
 
-    sql = "select id, owner, needs, entered, reserved from jobs where tenant = :tenant and queue = :queue"
+    sql = (
+        "select id, kind, subject, owner, needs, entered, reserved from jobs where tenant = :tenant and queue = :queue"
+    )
     sql += " and state = 'waiting'"
     if line is not None:
         values["rank"], values["team"] = line
@@ -146,8 +149,8 @@ def waiting(
     row = db.one(f"{sql} order by rank, position, created, id limit 1", queue=queue, **values)
     if row is None:
         return None
-    return Candidate(id=row.id, owner=row.owner, needs=read_needs(row.needs), needs_text=row.needs,
-                     entered=row.entered, reserved=row.reserved)  # fmt: skip
+    return Candidate(id=row.id, kind=row.kind, subject=row.subject, owner=row.owner, needs=read_needs(row.needs),
+                     needs_text=row.needs, entered=row.entered, reserved=row.reserved)  # fmt: skip
 
 
 def lock_waiting(context: Context, id: str, *, patient: bool) -> bool:
@@ -174,11 +177,12 @@ def lease(context: Context, id: str, *, agent: str, ask: str, gpus: Sequence[int
     return _job(row)
 
 
-def given_for(context: Context, ask: str, *, agent: str) -> Job | None:
-    """The job that an agent holds since this question, kept as it is until the end of the transaction."""
+def given_for(context: Context, ask: str, *, agent: str, lock: bool) -> Job | None:
+    """The job that an agent holds since this question; `lock` as for `by_id`."""
+    end = context.db.for_update if lock else ""
     row = context.db.one(
         f"select {_COLUMNS} from jobs where tenant = :tenant and state = 'leased' and agent = :agent"
-        f" and {context.db.aside}ask = :ask limit 1{context.db.for_update}",
+        f" and {context.db.aside}ask = :ask limit 1{end}",
         agent=agent,
         ask=ask,
     )
@@ -203,8 +207,7 @@ def hear(context: Context, id: str) -> None:
 
 
 def was_heard(context: Context, id: str) -> bool:
-    row = context.db.one("select heard from jobs where tenant = :tenant and id = :id", id=id)
-    return row is not None and bool(row.heard)
+    return bool(_look(context, "heard", id))
 
 
 def put_back(context: Context, id: str, *, now: int, cause: str) -> None:
@@ -219,9 +222,7 @@ def put_back(context: Context, id: str, *, now: int, cause: str) -> None:
 
 def cause_of(context: Context, id: str) -> str:
     """Why the lease before the present one ended."""
-    row = context.db.one("select cause from jobs where tenant = :tenant and id = :id", id=id)
-    assert row is not None, "the caller has the job"
-    return str(row.cause)
+    return str(_look(context, "cause", id))
 
 
 def set_stop(context: Context, id: str) -> None:
@@ -327,16 +328,6 @@ def leased_since(context: Context, queue: str) -> dict[str, int]:
     return {row.id: row.leased for row in rows}
 
 
-def first_of_owner(context: Context, queue: str, *, owner: str) -> Job | None:
-    row = context.db.one(
-        f"select {_COLUMNS} from jobs where tenant = :tenant and queue = :queue and state = 'waiting'"
-        f" and {context.db.aside}owner = :owner order by rank, position, created, id limit 1",
-        queue=queue,
-        owner=owner,
-    )
-    return None if row is None else _job(row)
-
-
 def lengths(context: Context) -> list[Length]:
     rows = context.db.execute(
         "select queue, sum(case state when 'waiting' then 1 else 0 end) as waiting,"
@@ -349,17 +340,11 @@ def lengths(context: Context) -> list[Length]:
 # -- places
 
 
-def last_position(context: Context, queue: str) -> int | None:
-    """The greatest position of all jobs, leased ones too: those may come back to their place."""
+def end_of(context: Context, queue: str, *, first: bool = False) -> int | None:
+    """The last, or first, position of all jobs of a queue, leased ones too: those may come back to their place."""
     row = context.db.one(
-        "select max(position) as position from jobs where tenant = :tenant and queue = :queue", queue=queue
-    )
-    return None if row is None else row.position
-
-
-def first_position(context: Context, queue: str) -> int | None:
-    row = context.db.one(
-        "select min(position) as position from jobs where tenant = :tenant and queue = :queue", queue=queue
+        f"select {'min' if first else 'max'}(position) as position from jobs where tenant = :tenant and queue = :queue",
+        queue=queue,
     )
     return None if row is None else row.position
 
@@ -379,30 +364,21 @@ def position_before(context: Context, job: Job, *, rank: int) -> int | None:
 
 
 def rank_of(context: Context, id: str) -> int:
-    row = context.db.one("select rank from jobs where tenant = :tenant and id = :id", id=id)
-    assert row is not None, "the caller has the job"
-    return int(row.rank)
+    return int(_look(context, "rank", id))
 
 
 def reserved_by(context: Context, id: str) -> str:
-    row = context.db.one("select reserved from jobs where tenant = :tenant and id = :id", id=id)
-    return "" if row is None else str(row.reserved)
+    return str(_look(context, "reserved", id))
 
 
-def first_waiting(context: Context, queue: str) -> Job | None:
+def first_waiting(context: Context, queue: str, *, owner: str = "") -> Job | None:
+    """The foremost waiting job of a queue, or that of one owner."""
     row = context.db.one(
         f"select {_COLUMNS} from jobs where tenant = :tenant and queue = :queue and state = 'waiting'"
-        " order by rank, position, created, id limit 1",
+        + (f" and {context.db.aside}owner = :owner" if owner else "")
+        + " order by rank, position, created, id limit 1",
         queue=queue,
-    )
-    return None if row is None else _job(row)
-
-
-def last_waiting(context: Context, queue: str) -> Job | None:
-    row = context.db.one(
-        f"select {_COLUMNS} from jobs where tenant = :tenant and queue = :queue and state = 'waiting'"
-        " order by rank desc, position desc, created desc, id desc limit 1",
-        queue=queue,
+        owner=owner,
     )
     return None if row is None else _job(row)
 
@@ -624,6 +600,13 @@ def forget_log(context: Context, *, before: int) -> int:
 
 
 # -- rows
+
+
+def _look(context: Context, column: str, id: str) -> Any:
+    """One column of a job that the caller has."""
+    row = context.db.one(f"select {column} as value from jobs where tenant = :tenant and id = :id", id=id)
+    assert row is not None, "the caller has the job"
+    return row.value
 
 
 def needs_text(needs: Needs) -> str:

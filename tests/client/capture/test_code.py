@@ -220,6 +220,17 @@ def test_a_commit_that_only_the_remote_has_is_fetched(repository: Path, tmp_path
     assert code.restore(fact, files, tmp_path / "restored") == fact["tree"]
 
 
+def test_a_commit_of_which_no_tree_was_recorded_is_fetched(repository: Path, tmp_path: Path) -> None:
+    remote = tmp_path / "remote.git"
+    run_git(repository, "clone", "--quiet", "--bare", ".", str(remote))
+    head = run_git(repository, "rev-parse", "HEAD")
+    fact = {"kind": "git", "commit": head, "tree": "", "dirty": False, "remote": str(remote), "root": ""}
+    tree = code.restore(fact, lambda name: pytest.fail(name), tmp_path / "restored")
+    assert tree == run_git(repository, "rev-parse", "HEAD^{tree}")
+    with pytest.raises(errors.NotFound):
+        code.restore({**fact, "commit": "0" * 40}, lambda name: pytest.fail(name), tmp_path / "other")
+
+
 def test_a_commit_that_nobody_has_is_named(repository: Path, tmp_path: Path) -> None:
     run_git(repository, "update-ref", "refs/remotes/origin/main", "HEAD")  # pushed, as far as anybody knows
     fact, files = observe(repository, tmp_path)

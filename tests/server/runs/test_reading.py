@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,8 @@ def test_many_series_of_many_runs_come_at_once(context):
         (a, "loss", 3), (b, "loss", 5_000), (a, "acc", 2),
     ]  # fmt: skip
     assert found.charts[0].values == [3.0, 2.0, 1.0] and found.charts[0].steps == [0, 1, 2]
+    (without,) = service.charts(context, ChartsQuery(runs=[a], names=["loss"], times=False)).charts
+    assert without == replace(found.charts[0], times=[]) and len(found.charts[0].times) == 3
     long = found.charts[1]
     assert len(long.values) <= 100 and max(long.values) == np.sin(np.arange(5_000)).max()
 
@@ -496,3 +499,25 @@ def test_a_clone_may_execute_the_code_of_another_run(context):
         service.clone(context, Clone(code=recorded(context)), source)
     with pytest.raises(NotFound):
         service.clone(context, Clone(code=new_id()), source)
+
+
+def test_a_clone_may_execute_any_commit_of_the_remote(context):
+    fact = {"kind": "git", "commit": "a" * 40, "tree": "b" * 40, "dirty": True, "artifact": "code/patch",
+            "remote": "https://example.org/bakery.git", "root": "/home/evi/bakery", "branch": "main"}  # fmt: skip
+    source = recorded(context, facts={"code": fact})
+    clone = service.clone(context, Clone(commit="c" * 40, params={"lr": 0.2}), source)
+    assert (clone.commit, clone.params["lr"], clone.parent) == ("c" * 40, 0.2, source)
+    code = clone.facts["code"]
+    assert (code["commit"], code["tree"], code["dirty"]) == ("c" * 40, "", False)
+    assert (code["remote"], code["root"]) == (fact["remote"], fact["root"])
+    assert service.code(context, NOTHING, clone.id).files == []
+    for refused, why in (
+        (Clone(commit="main"), "whole hash"),
+        (Clone(commit="C" * 40), "whole hash"),
+        (Clone(commit="c" * 40, code=source), "not of both"),
+    ):
+        with pytest.raises(Invalid, match=why):
+            service.clone(context, refused, source)
+    without = recorded(context, facts={"code": {**fact, "remote": ""}})
+    with pytest.raises(Invalid, match="without a git remote"):
+        service.clone(context, Clone(commit="c" * 40), without)

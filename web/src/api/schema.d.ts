@@ -1340,7 +1340,6 @@ export interface components {
          */
         Bulk: {
             action: components["schemas"]["BulkAction"];
-            ids?: string[];
             /** @default  */
             project: string;
             /** @default  */
@@ -1349,6 +1348,7 @@ export interface components {
             text: string;
             /** @default false */
             archived: boolean;
+            ids?: string[];
             /** @default false */
             everything: boolean;
             tags?: string[];
@@ -1497,7 +1497,7 @@ export interface components {
          * ChartsQuery
          * @description Every series of `names` in every run of `runs`, each reduced to at most `points` (4 to 20,000).
          *
-         *         At most 2,000 series and 1,000,000 points in one answer.
+         *         At most 2,000 series and 1,000,000 points in one answer. Without `times` these stay empty.
          */
         ChartsQuery: {
             runs: string[];
@@ -1508,6 +1508,8 @@ export interface components {
             first_step: number | null;
             /** @default null */
             last_step: number | null;
+            /** @default true */
+            times: boolean;
         };
         /**
          * Checkpoint
@@ -1526,7 +1528,8 @@ export interface components {
          *         `requirements` (such as `lightgbm>=4`) come on top of the recorded packages. `environment` says where the packages
          *         come from: `recorded` (built from the recorded ones), `inherit` (the agent's own), the path of an interpreter, or
          *         empty for the source run's. `needs` replaces the source's. `code` is a run whose code is executed in place of the
-         *         source's, with the source's command.
+         *         source's, with the source's command; `commit` is one that stands for it instead: the whole hash of any commit that
+         *         the git remote of the source has.
          */
         Clone: {
             params?: {
@@ -1542,6 +1545,8 @@ export interface components {
             needs: components["schemas"]["Needs"] | null;
             /** @default  */
             code: string;
+            /** @default  */
+            commit: string;
         };
         /**
          * Code
@@ -1889,22 +1894,22 @@ export interface components {
          * @description All runs that match, as a file: `csv` or `parquet`. Without `columns`, all that is known of them.
          */
         ExportQuery: {
-            /** @default csv */
-            form: string;
-            /** @default  */
-            columns: string;
             /** @default  */
             project: string;
             /** @default  */
             where: string;
             /** @default  */
             text: string;
+            /** @default false */
+            archived: boolean;
             /** @default created */
             order_by: string;
             /** @default null */
             descending: boolean | null;
-            /** @default false */
-            archived: boolean;
+            /** @default csv */
+            form: string;
+            /** @default  */
+            columns: string;
         };
         /**
          * Facet
@@ -1931,10 +1936,10 @@ export interface components {
             where: string;
             /** @default  */
             text: string;
-            /** @default 12 */
-            limit: number;
             /** @default false */
             archived: boolean;
+            /** @default 12 */
+            limit: number;
         };
         /**
          * FacetValue
@@ -2065,21 +2070,21 @@ export interface components {
         GroupQuery: {
             by: string;
             /** @default  */
-            columns: string;
-            /** @default  */
             project: string;
             /** @default  */
             where: string;
             /** @default  */
             text: string;
+            /** @default false */
+            archived: boolean;
+            /** @default  */
+            columns: string;
             /** @default  */
             order_by: string;
             /** @default 100 */
             limit: number;
             /** @default 0 */
             offset: number;
-            /** @default false */
-            archived: boolean;
         };
         /**
          * Groups
@@ -3033,6 +3038,8 @@ export interface components {
             where: string;
             /** @default  */
             text: string;
+            /** @default false */
+            archived: boolean;
             /** @default created */
             order_by: string;
             /** @default null */
@@ -3041,8 +3048,6 @@ export interface components {
             limit: number;
             /** @default 0 */
             offset: number;
-            /** @default false */
-            archived: boolean;
             /** @default false */
             facts: boolean;
         };
@@ -3266,23 +3271,23 @@ export interface components {
          */
         TableQuery: {
             /** @default  */
-            columns: string;
-            /** @default  */
             project: string;
             /** @default  */
             where: string;
             /** @default  */
             text: string;
+            /** @default false */
+            archived: boolean;
             /** @default created */
             order_by: string;
             /** @default null */
             descending: boolean | null;
+            /** @default  */
+            columns: string;
             /** @default 100 */
             limit: number;
             /** @default 0 */
             offset: number;
-            /** @default false */
-            archived: boolean;
         };
         /**
          * Taken
@@ -3649,6 +3654,7 @@ export interface operations {
                 points?: number;
                 first_step?: number | null;
                 last_step?: number | null;
+                times?: boolean;
             };
             header?: never;
             path?: never;
@@ -5674,11 +5680,11 @@ export interface operations {
                 project?: string;
                 where?: string;
                 text?: string;
+                archived?: boolean;
                 order_by?: string;
                 descending?: boolean | null;
                 limit?: number;
                 offset?: number;
-                archived?: boolean;
                 facts?: boolean;
             };
             header?: never;
@@ -5990,14 +5996,14 @@ export interface operations {
     get_runs_export: {
         parameters: {
             query?: {
-                form?: string;
-                columns?: string;
                 project?: string;
                 where?: string;
                 text?: string;
+                archived?: boolean;
                 order_by?: string;
                 descending?: boolean | null;
-                archived?: boolean;
+                form?: string;
+                columns?: string;
             };
             header?: never;
             path?: never;
@@ -6078,8 +6084,8 @@ export interface operations {
                 project?: string;
                 where?: string;
                 text?: string;
-                limit?: number;
                 archived?: boolean;
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -6156,14 +6162,14 @@ export interface operations {
         parameters: {
             query: {
                 by: string;
-                columns?: string;
                 project?: string;
                 where?: string;
                 text?: string;
+                archived?: boolean;
+                columns?: string;
                 order_by?: string;
                 limit?: number;
                 offset?: number;
-                archived?: boolean;
             };
             header?: never;
             path?: never;
@@ -6318,15 +6324,15 @@ export interface operations {
     get_runs_table: {
         parameters: {
             query?: {
-                columns?: string;
                 project?: string;
                 where?: string;
                 text?: string;
+                archived?: boolean;
                 order_by?: string;
                 descending?: boolean | null;
+                columns?: string;
                 limit?: number;
                 offset?: number;
-                archived?: boolean;
             };
             header?: never;
             path?: never;

@@ -25,7 +25,7 @@ def ended(context: Context, job: Job, *, cause: str = "") -> None:
     context.emit(events.job_ended(job.id, queue=job.queue, agent=job.agent))
     if job.owner and store.policy(context, job.queue).limit_per_user:
         # the user's next job was passed over so far, perhaps by agents that have nothing to do
-        following = store.first_of_owner(context, job.queue, owner=job.owner)
+        following = store.first_waiting(context, job.queue, owner=job.owner)
         if following is not None:
             context.signal(waits(following))
 

@@ -1,5 +1,6 @@
 """Who is given which job, for how long, and what becomes of it when its holder goes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from larder.contract.endpoint import Nothing
@@ -21,15 +22,20 @@ _EMPTY_FOR, _TOLD_FOR = 5.0, 600.0
 """Seconds after which the database is asked again about what nobody has said to be otherwise."""
 
 
+Keep = Callable[[str, str, bool], bool]
+"""Locks what a job is about, told its kind, its subject, and whether to wait for another who has it; False when one has.
+
+Whoever changes both locks the subject before the job: in one order, nobody waits for somebody who waits for him.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
     """The job that is next for an agent, or, with `reserve`, the one for which it shall keep itself free."""
 
-    id: str
-    queue: str
+    job: store.Candidate
     gpus: tuple[int, ...] = ()
     reserve: bool = False
-    reserved: str = ""
 
 
 @dataclass(kw_only=True)
@@ -89,11 +95,12 @@ def worth_leasing(context: Context, order: LeaseRequest) -> bool:
     return False
 
 
-def lease(context: Context, order: LeaseRequest) -> Lease:
+def lease(context: Context, order: LeaseRequest, *, keep: Keep | None = None) -> Lease:
     """Lease the first job that is to be had and for which the agent has room; an empty lease when there is none.
 
     To a repeated question the job that was given for it, if its lease still lives.
     """
+    keep = keep or (lambda *_: True)
     _check(order)
     now = context.clock.now()
     known = store.agent(context, order.agent, lock=True)
@@ -105,7 +112,7 @@ def lease(context: Context, order: LeaseRequest) -> Lease:
         context.signal(events.agent_seen(order.agent))
         if not drain:
             _remember_told(context, order, seen=now)
-    if order.repeated and order.ask and (given := store.given_for(context, order.ask, agent=order.agent)) is not None:
+    if order.repeated and order.ask and (given := _given(context, order, keep)) is not None:
         store.renew(context, given.id, expires=now + int(context.lease_seconds * rules.SECOND))
         return _lease(context, given, drain=drain)
     if drain:
@@ -115,11 +122,12 @@ def lease(context: Context, order: LeaseRequest) -> Lease:
         tried = set() if patient else busy
         while (choice := _next(context, order, without=tried, lock=True)) is not None:
             if choice.reserve:
-                store.reserve(context, choice.id, agent=order.agent)
+                store.reserve(context, choice.job.id, agent=order.agent)
                 return Lease(seconds=context.lease_seconds)
-            if store.lock_waiting(context, choice.id, patient=patient):
+            kept = keep(choice.job.kind, choice.job.subject, patient)
+            if kept and store.lock_waiting(context, choice.job.id, patient=patient):
                 return _give(context, order, choice)
-            tried.add(choice.id)
+            tried.add(choice.job.id)
         if not busy:
             break  # else somebody else had them in hand; whether that somebody took them is known after waiting
     return Lease(seconds=context.lease_seconds)
@@ -254,12 +262,12 @@ def _next(context: Context, order: LeaseRequest, *, without: set[str], lock: boo
                     break
                 gpus = () if room is None else rules.fit(found.needs, room)
                 if gpus is not None:
-                    return _Choice(id=found.id, queue=queue, gpus=gpus, reserved=found.reserved)
+                    return _Choice(job=found, gpus=gpus)
                 if _starves(context, order, found):
                     if found.reserved == order.agent:
                         return None
                     if not found.reserved or _is_gone(context, found.reserved):
-                        return _Choice(id=found.id, queue=queue, reserve=True)
+                        return _Choice(job=found, reserve=True)
                 unfit.add(found.needs_text)
     return None
 
@@ -300,15 +308,24 @@ def _is_gone(context: Context, agent: str) -> bool:
     return known is None or known.drain or context.clock.now() - known.seen >= rules.SILENCE
 
 
+def _given(context: Context, order: LeaseRequest, keep: Keep) -> Job | None:
+    """The job that was given for this question before, kept as it is."""
+    given = store.given_for(context, order.ask, agent=order.agent, lock=False)
+    if given is None:
+        return None
+    keep(given.kind, given.subject, True)
+    return store.given_for(context, order.ask, agent=order.agent, lock=True)
+
+
 def _give(context: Context, order: LeaseRequest, choice: _Choice) -> Lease:
     now = context.clock.now()
     expires = now + int(context.lease_seconds * rules.SECOND)
     job = store.lease(
-        context, choice.id, agent=order.agent, ask=order.ask, gpus=choice.gpus, now=now, expires=expires
+        context, choice.job.id, agent=order.agent, ask=order.ask, gpus=choice.gpus, now=now, expires=expires
     )  # fmt: skip
     context.emit(events.job_leased(job.id, queue=job.queue, agent=job.agent, fence=job.fence))
-    if choice.reserved and choice.reserved != order.agent:
-        context.signal(events.agent_called(choice.reserved, why="reserved"))
+    if choice.job.reserved and choice.job.reserved != order.agent:
+        context.signal(events.agent_called(choice.job.reserved, why="reserved"))
     return _lease(context, job)
 
 

@@ -44,7 +44,7 @@ def put(
         raise Conflict(f"{kind} {subject} is in queue {present.queue} already ({present.state})")
     rules.check_open(queue, store.policy(context, queue))
     priority = priority or (Priority.AUTOMATIC if context.run else Priority.HUMAN)
-    last = store.last_position(context, queue)
+    last = store.end_of(context, queue)
     job = Job(
         id=new_id(), queue=queue, kind=kind, subject=subject, state="waiting", fence=fence,
         position=0 if last is None else last + rules.GAP, created=context.clock.now(), priority=priority,
@@ -119,7 +119,7 @@ def move(context: Context, order: Move, job_id: str) -> Job:
     elif order.to == "top":
         _check_open(context, job, queue)
         first = store.first_waiting(context, queue)
-        position = rules.between(None, store.first_position(context, queue)) or 0
+        position = rules.between(None, store.end_of(context, queue, first=True)) or 0
         priority = job.priority if first is None or first.id == job.id else first.priority
         store.place(context, job.id, queue=queue, position=position, rank=rules.PINNED, priority=priority)
     elif order.to == "bottom":
@@ -145,7 +145,7 @@ def _check_open(context: Context, job: Job, queue: str) -> None:
 
 def _place_last(context: Context, job: Job, queue: str) -> None:
     # the job itself must not be its own neighbour: it leaves first
-    at = rules.between(store.last_position(context, queue), None) or 0
+    at = rules.between(store.end_of(context, queue), None) or 0
     last = max(
         (place for place in store.places(context, queue) if place.id != job.id),
         key=lambda place: place.key,
@@ -166,7 +166,7 @@ def _place_before(context: Context, job: Job, other: Job) -> None:
             leased[one.team] += one.leased
         listed = [id for id in rules.order(store.places(context, other.queue), policy.shares, leased) if id != job.id]
         first = [*listed[: listed.index(other.id)], job.id]
-        lowest = store.first_position(context, other.queue) or 0
+        lowest = store.end_of(context, other.queue, first=True) or 0
         positions = [lowest - rules.GAP * (len(first) - index) for index in range(len(first))]
         store.place(context, job.id, queue=other.queue, position=0, rank=rules.PINNED, priority=other.priority)
         store.pin(context, first, positions=positions, rank=rules.PINNED)

@@ -26,6 +26,7 @@ ENVIRONMENTS = ("recorded", "inherit")
 """Where the packages of a run may come from, apart from a given interpreter."""
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _RANK = re.compile(r"rank\.([1-9][0-9]{0,8})/")
 _SECRET = re.compile(r"://[^/\s]*@")
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -184,6 +185,14 @@ def environment(text: str) -> str:
     if text:
         note(text, "environment")
         _printable(text, "environment")
+    return text
+
+
+def commit(text: str) -> str:
+    """The text, when it is the whole hash of a commit; Invalid otherwise."""
+    if not _COMMIT.fullmatch(text):
+        raise Invalid(f"a commit is named by its whole hash of 40 (or 64) hexadecimal digits, not {text[:100]!r};"
+                      " `git rev-parse NAME` prints it", field="commit")  # fmt: skip
     return text
 
 

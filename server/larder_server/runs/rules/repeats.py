@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from larder.contract.errors import Invalid
+
 LOOKED_AT = 50
 """So many of the newest completed runs of a project are looked at."""
 
@@ -38,6 +40,23 @@ def script(command: object) -> str:
         if part.endswith(".py"):
             return _last(part)
     return _last(argv[0]) if argv else ""
+
+
+def code_at(code: object, commit: str, run_id: str) -> dict[str, Any]:
+    """The fact `code` of another commit of the recorded repository; Invalid when it has no remote to fetch one from.
+
+    Its tree is not known before the commit is fetched, so that there the commit alone says what it is.
+    """
+    known: Mapping[str, Any] = code if isinstance(code, Mapping) else {}
+    remote = known.get("remote")
+    if known.get("kind") != "git" or not isinstance(remote, str) or not remote:
+        raise Invalid(f"run {run_id} was recorded without a git remote, so that no other commit can be fetched;"
+                      " choose the code of another run", field="commit")  # fmt: skip
+    root = known.get("root")
+    return {
+        "kind": "git", "commit": commit, "branch": "", "dirty": False, "tree": "", "remote": remote,
+        "root": root if isinstance(root, str) else "",
+    }  # fmt: skip
 
 
 def expected(script: str, earlier: Sequence[Earlier]) -> float | None:

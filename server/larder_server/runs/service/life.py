@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,8 @@ def delete(context: Context, _: Nothing, run_id: str) -> Nothing:
 def clone(context: Context, order: Clone, run_id: str) -> Run:
     """Draft a copy with changed parameters; its fact `overrides` holds what differs from the recorded command.
 
-    NotFound; Invalid: a name, tag, parameter, requirement or need cannot be, or the run `code` has no recorded code.
+    NotFound; Invalid: a name, tag, parameter, requirement, need or commit cannot be, or the run `code` has no recorded
+    code.
     """
     names.environment(order.environment)
     names.requirements(order.requirements)
@@ -176,6 +178,10 @@ def clone(context: Context, order: Clone, run_id: str) -> Run:
         if (code_fact := runs.fact_of(context, [coded.seq], "code").get(coded.seq)) is None:
             raise Invalid(f"run {order.code} has no recorded code", field="code")
         kept["code"] = code_fact
+    if order.commit:
+        if order.code:
+            raise Invalid("the code is that of a run or of a commit, not of both", field="commit")
+        kept["code"] = repeats.code_at(facts.get("code"), names.commit(order.commit), run_id)
     if order.requirements or order.environment:
         kept["environment"] = _environment(facts.get("environment"), order)
     draft = NewRun(
@@ -195,7 +201,7 @@ def clone(context: Context, order: Clone, run_id: str) -> Run:
     code = [
         replace(artifact, version=1, created=run.created)
         for artifact in _newest(artifacts.all_of(context, coded.seq))
-        if artifact.name.startswith(CODE)
+        if artifact.name.startswith(CODE) and not order.commit  # what travelled belongs to the source's commit
     ]
     artifacts.insert(context, _found(context, run.id).seq, code)
     return run
@@ -271,7 +277,7 @@ def _start(context: Context, order: Start, record: Record, job: Job) -> Run:
 def take(context: Context, order: LeaseRequest) -> Taken:
     """Lease the next job and, when it is about a run, start that run. Jobs whose run cannot start leave their queue."""
     while True:
-        lease = queues.lease(context, order)
+        lease = queues.lease(context, order, keep=partial(_keep, context))
         job = lease.job
         if job is None or job.kind != KIND:
             return Taken(lease=lease)
@@ -583,6 +589,11 @@ def _changing(context: Context, run_id: str) -> Record:
     record = _found(context, run_id, lock=True)
     life.may_ask(record.run, made_by=record.made_by, asking=context.run)
     return record
+
+
+def _keep(context: Context, kind: str, subject: str, patient: bool) -> bool:
+    # the job of a run that is gone is leased all the same, and so found out
+    return kind != KIND or runs.keep(context, subject, patient=patient) or patient
 
 
 def _default_name(kind: str, run_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from larder.contract.endpoint import Nothing
 from larder.contract.errors import Conflict, Denied, Invalid, NotFound
-from larder.contract.runs import Change, Enqueue, Run, RunQuery, RunStatus, Stop
+from larder.contract.runs import Change, Enqueue, Run, RunStatus, Stop
 from larder.contract.tables import Bulk, BulkAction, Bulked, Refused
 from larder_server.kernel.context import Context
 from larder_server.runs.rules import names
@@ -32,10 +32,9 @@ def bulk(context: Context, order: Bulk) -> Bulked:
     if not (order.where.strip() or order.text.strip() or order.project or order.everything):
         raise Invalid("neither runs nor a condition is given", field="ids",
                       hint="name runs in `ids`, give `where`, or say `everything` for all runs")  # fmt: skip
-    asked = RunQuery(project=order.project, where=order.where, text=order.text, archived=order.archived)
     until = _place(order.until, "until") if order.until else store.newest_seq(context)
     found = store.after(
-        context, search.matching(context, asked), after=_place(order.after, "after"), until=until, limit=PIECE
+        context, search.matching(context, order), after=_place(order.after, "after"), until=until, limit=PIECE
     )
     answer = _do(context, order, [run_id for _, run_id in found])
     more = len(found) == PIECE

@@ -62,7 +62,8 @@ def charts(context: Context, query: ChartsQuery) -> Charts:
                 continue
             points, total = reduced[seq][metric].points, reduced[seq][metric].total
             told.append(
-                RunChart(run=run_id, name=name, steps=points.steps.tolist(), times=points.times.tolist(),
+                RunChart(run=run_id, name=name, steps=points.steps.tolist(),
+                         times=points.times.tolist() if query.times else [],
                          values=points.values.tolist(), total=total)
             )  # fmt: skip
     return Charts(charts=told)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from larder.contract import directions
 from larder.contract.errors import Invalid
-from larder.contract.runs import Run, RunQuery
+from larder.contract.runs import Run, RunQuery, Selection
 from larder.contract.tables import (
     Completion,
     CompletionQuery,
@@ -87,7 +87,7 @@ def groups(context: Context, query: GroupQuery) -> Groups:
         raise Invalid("offset is a number from 0", field="offset")
     keys, columns = tables.keys(query.by), tables.columns(query.columns)
     found = store.groups(
-        context, _matching(context, query), keys=keys, columns=columns, order=_group_order(query, keys, columns),
+        context, search.matching(context, query), keys=keys, columns=columns, order=_group_order(query, keys, columns),
         limit=query.limit, offset=query.offset,
     )  # fmt: skip
     return Groups(
@@ -110,7 +110,7 @@ def facets(context: Context, query: FacetQuery) -> Facets:
     if not 1 <= query.limit <= MOST_NAMES:
         raise Invalid(f"limit is between 1 and {MOST_NAMES:,}", field="limit")
     names = tables.facets(query.of)
-    found = _matching(context, query)
+    found = search.matching(context, query)
     answer = []
     for name in names:
         counted = store.facet(context, found, name, limit=query.limit)
@@ -148,7 +148,7 @@ def complete(context: Context, query: CompletionQuery) -> Completions:
         raise Invalid(f"limit is between 1 and {MOST_NAMES:,}", field="limit")
     problem, at = "", None
     try:
-        search.matching(context, RunQuery(project=query.project, where=query.where))
+        search.matching(context, Selection(project=query.project, where=query.where))
     except Invalid as refusal:
         problem, at = str(refusal).partition("\n")[0] + (f" ({refusal.hint})" if refusal.hint else ""), refusal.position
     place = completing.place(query.where, query.position)
@@ -170,11 +170,6 @@ def _telling(context: Context, project: str) -> list[str]:
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _matching(context: Context, query: GroupQuery | FacetQuery) -> search.Matching:
-    asked = RunQuery(project=query.project, where=query.where, text=query.text, archived=query.archived)
-    return search.matching(context, asked)
 
 
 def _group_order(query: GroupQuery, keys: Sequence[Operand], columns: Sequence[Operand]) -> list[tuple[str, int, bool]]:
@@ -262,7 +257,7 @@ def _values(context: Context, query: CompletionQuery, place: Place) -> list[Comp
     if one.kind == "field" and (one.name in tables.NO_GROUPS and one.name != "tags"):
         return given
     if one.kind == "field":
-        counted = store.facet(context, search.matching(context, RunQuery(project=query.project)), one, limit=500)
+        counted = store.facet(context, search.matching(context, Selection(project=query.project)), one, limit=500)
     else:
         counted = store.values(context, one, limit=500)
     wanted = place.typed.strip("\"'").lower()

@@ -59,6 +59,12 @@ def find(context: Context, id: str, *, lock: bool = False) -> Record | None:
     return None if row is None else _record(row)
 
 
+def keep(context: Context, id: str, *, patient: bool) -> bool:
+    """Lock a run as `find` does; False when there is none or, unless `patient`, another has it."""
+    end = context.db.for_update if patient else context.db.skip_locked
+    return context.db.one(f"select id from runs where tenant = :tenant and id = :id{end}", id=id) is not None
+
+
 # how Python's JSON writes the floats that JSON has not
 _NO_JSON = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from larder.contract.errors import Invalid
-from larder.contract.runs import RunQuery
+from larder.contract.runs import RunQuery, Selection
 from larder_server.kernel.context import Context
 from larder_server.runs.rules import free_text, where
 from larder_server.runs.rules.where import Node, Operand
@@ -75,9 +75,12 @@ class Matching:
 JOINS = "/*joins*/"
 
 
-def matching(context: Context, query: RunQuery) -> Matching:
-    """All runs that `query` selects; Invalid where it does not make sense."""
-    return _search(context, replace(query, order_by="created"), fenced=False).matching()
+def matching(context: Context, selection: Selection) -> Matching:
+    """All runs that a selection means; Invalid where it does not make sense."""
+    query = RunQuery(
+        project=selection.project, where=selection.where, text=selection.text, archived=selection.archived
+    )  # fmt: skip
+    return _search(context, query, fenced=False).matching()
 
 
 def _search(context: Context, query: RunQuery, *, fenced: bool = True) -> "_Search":
