@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from larder import config
 from larder.contract import shares as contract
 from larder.contract.endpoint import Nothing
+from larder.contract.errors import Invalid, NotFound
 from larder.transport import Transport
 
 
@@ -58,3 +59,23 @@ def find(run: str = "", *, transport: Transport | None = None) -> list[SharedAdd
     transport = transport or config.connect()
     found = transport.call(contract.LIST, contract.ShareQuery(run=run)).shares
     return [SharedAddress(transport, record) for record in found]
+
+
+def get(share: str, *, transport: Transport | None = None) -> SharedAddress:
+    """A share that opens, by its address, by its id, or by an end of the id of at least 6 characters. NotFound; Invalid."""
+    text = share.strip().rstrip("/").rsplit("/", 1)[-1]
+    text = text.split(".")[1] if text.count(".") == 2 else text.lower()
+    found = [one for one in find(transport=transport) if len(text) >= 6 and one.record.id.endswith(text)]
+    if len(found) > 1:
+        raise Invalid(f"Several shares are named by {text!r}.", hint="Give more of the id.")
+    if not found:
+        raise NotFound(f"No share that opens is named by {text!r}.", hint="`larder share ls` lists them.")
+    return found[0]
+
+
+def may_be_public(allow: bool | None = None, *, transport: Transport | None = None) -> bool:
+    """Whether shares may open without signing in; an admin may say so. Taken back, it ends that for all of them."""
+    transport = transport or config.connect()
+    if allow is None:
+        return transport.call(contract.POLICY, Nothing()).public
+    return transport.call(contract.CHANGE_POLICY, contract.SharePolicy(public=allow)).public

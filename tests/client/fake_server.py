@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import msgspec
 from blake3 import blake3
 
-from larder.contract import errors, events, ids, queues, runs, tenants
+from larder.contract import comparisons, errors, events, ids, queues, runs, tenants
 from larder.contract.endpoint import Endpoint, Nothing, Problem, Role
 from larder.contract.runs import RunStatus
 from larder.transport import Transport
@@ -36,6 +36,7 @@ class FakeServer:
         self.asked: list[str] = []
         self.queries: list[runs.RunQuery] = []
         self.stops: set[str] = set()
+        self.mismatches: list[comparisons.Mismatch] = []
         self.lease_seconds = 30.0
         self.role = Role.CONTRIBUTOR
         self.down = False
@@ -61,6 +62,7 @@ class FakeServer:
             (runs.CHART_METRIC, self.chart),
             (runs.READ_CONSOLE, self.console),
             (runs.LIST_ARTIFACTS, self.list_artifacts),
+            (comparisons.COMPARE, self.compare),
             (events.LIST, lambda _: events.Events(events=[], last=0)),
             (queues.LIST, self.list_queues),
             (queues.SHOW, self.show),
@@ -95,7 +97,9 @@ class FakeServer:
             if endpoint.body is Nothing:
                 read: Any = Nothing()
             elif method == "GET":
-                read = msgspec.convert(dict(parse_qsl(parts.query)), endpoint.body, strict=False)
+                given = parse_qs(parts.query)
+                values = {name: texts if len(texts) > 1 else texts[0] for name, texts in given.items()}
+                read = msgspec.convert(values, endpoint.body, strict=False)
             else:
                 read = msgspec.msgpack.decode(body or b"\x80", type=endpoint.body)
             try:
@@ -322,6 +326,13 @@ class FakeServer:
         return runs.Artifacts(
             artifacts=[artifact for artifact in self.artifacts.get(run_id, []) if query.name in ("", artifact.name)]
         )
+
+    def compare(self, query: comparisons.CompareQuery) -> comparisons.Comparison:
+        """Only whether the runs may be compared: the rest of it no client asks for."""
+        loaded = [self.found(run_id) for run_id in query.runs]
+        return comparisons.Comparison(
+            runs=loaded, params=[], metrics=[], facts=[], packages=[], mismatches=self.mismatches
+        )  # fmt: skip
 
     def read_file(self, run_id: str, query: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         for artifact in self.artifacts.get(run_id, []):

@@ -1,6 +1,7 @@
 """The command line: it parses and prints over the SDK and decides nothing; each command is imported when called."""
 
 import importlib
+import os
 import sys
 
 
@@ -28,6 +29,8 @@ COMMANDS: dict[str, Command] = {
     "import": Command("Record", "Turn the rows of a CSV sheet into runs.", "larder.cli.sheet:import_sheet"),
     "runs": Command("Find and re-run", "Find, read, compare, clone and stop runs.", "larder.cli.runs:runs"),
     "logs": Command("Find and re-run", "Print the console of a run; -f follows it.", "larder.cli.runs:logs"),
+    "views": Command("Find and re-run", "Keep questions about runs under names.", "larder.cli.views:views"),
+    "share": Command("Find and re-run", "Send links that only open what they name.", "larder.cli.share:share"),
     "open": Command("Find and re-run", "Open the page of a run in the browser.", "larder.cli.open:open_page"),
     "checkpoint": Command(
         "Find and re-run", "List and fetch the states that runs have kept.", "larder.cli.checkpoint:checkpoint"
@@ -54,7 +57,8 @@ def overview() -> str:
 def main(argv: list[str] | None = None) -> None:
     """The `larder` command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments in ([], ["--help"], ["-h"]):
+    completes = "_LARDER_COMPLETE" in os.environ  # then a shell asks, and says in its environment what was typed
+    if arguments in ([], ["--help"], ["-h"]) and not completes:
         print(overview())  # the most frequent question is answered before click is loaded
         return
     importlib.import_module("larder.cli.group").larder.main(args=arguments, prog_name="larder")

@@ -7,7 +7,6 @@ import io
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +16,10 @@ import click
 from larder import config
 from larder import needs as needs_text
 from larder.cli import output
+from larder.cli.selecting import selecting
 from larder.contract.errors import LarderError
 from larder.contract.queues import Priority
-from larder.contract.runs import Cause, Needs, Retry, RunStatus
+from larder.contract.runs import Cause, Listing, Needs, Retry, RunStatus
 from larder.runs import Comparison, RecordedRun, RunList, compare, find, get
 
 _CAUSES = [str(cause) for cause in Cause if cause]
@@ -31,50 +31,6 @@ def runs() -> None:
 
     A run may be named by its id, by the last 8 characters of it that lists show, or by the address of its page.
     """
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Selection:
-    """Which runs, in which order: the words and options that `ls` and `export` share."""
-
-    text: Sequence[str]
-    project: str
-    where: str
-    sort: str
-    descending: bool | None
-    archived: bool
-
-    def find(self, limit: int) -> RunList:
-        return find(
-            self.project,
-            self.where,
-            text=" ".join(self.text),
-            order_by=self.sort,
-            descending=self.descending,
-            limit=limit,
-            archived=self.archived,
-        )
-
-
-def _selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the words and options of a selection; the command gets them as one."""
-    options = (
-        click.argument("text", nargs=-1),
-        click.option("--project", "-p", default="", help="Only runs of this project."),
-        click.option("--where", "-w", default="", help="Condition: 'metrics.loss < 0.3 and tags has good'."),
-        click.option("--sort", "-s", default="created", show_default=True, help="Field to order by."),
-        click.option("--desc/--asc", "descending", default=None, help="Direction; new ones and good ones first."),
-        click.option("--archived", is_flag=True, help="Look among archived runs."),
-    )
-
-    @functools.wraps(command)
-    def selected(**given: Any) -> Any:
-        chosen = _Selection(**{field.name: given.pop(field.name) for field in dataclasses.fields(_Selection)})
-        return command(chosen, **given)
-
-    for option in reversed(options):
-        selected = option(selected)
-    return selected
 
 
 def _executing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,40 +58,40 @@ def _executing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @runs.command("ls")
-@_selecting
+@selecting
 @click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--columns", "-c", default="", help="Comma-separated, such as name,params.lr,metrics.loss.")
 @click.option(
     "--as", "form", type=click.Choice(["python", "cli", "curl"]), help="Print this question in another language."
 )
 @output.as_json
-def ls(selection: _Selection, limit: int, columns: str, form: str | None, as_json: bool) -> None:
+def ls(listing: Listing, limit: int, columns: str, form: str | None, as_json: bool) -> None:
     """List runs; TEXT finds names, tags, notes and remembered numbers."""
     if form is not None:
-        click.echo(_question(form, selection, limit))
+        click.echo(_question(form, listing, limit))
         return
-    found = selection.find(limit)
+    found = find(**dataclasses.asdict(listing), limit=limit)
     if as_json:
         output.document([run.record for run in found])
         return
     rows = [_row(run) for run in found]
-    chosen = [name.strip() for name in columns.split(",") if name.strip()] or _columns(found, selection)
+    chosen = [name.strip() for name in columns.split(",") if name.strip()] or _columns(found, listing)
     output.table(rows, ["id", *(name for name in chosen if name != "id")])
     if not rows:
-        narrow = selection.where or selection.text or selection.project
+        narrow = listing.where or listing.text or listing.project
         output.say("No runs match." if narrow else "No runs yet. `larder run -- CMD` records one.")
     elif found.total > len(rows):
         output.say(f"{len(rows)} of {found.total} runs; -n {found.total} lists all.")
 
 
 @runs.command("export")
-@_selecting
+@selecting
 @click.option("--limit", "-n", default=100_000, show_default=True, type=click.IntRange(1))
 @click.option("--output", "-o", "to", type=click.Path(dir_okay=False, path_type=Path), help="File instead of stdout.")
 @output.as_json
-def export(selection: _Selection, limit: int, to: Path | None, as_json: bool) -> None:
+def export(listing: Listing, limit: int, to: Path | None, as_json: bool) -> None:
     """Write runs as CSV: a row a run, a column a parameter and a metric (its last value)."""
-    found = selection.find(limit)
+    found = find(**dataclasses.asdict(listing), limit=limit)
     if as_json and to is None:
         output.document([run.record for run in found])
         return
@@ -244,6 +200,7 @@ def metrics(run: str, name: str, points: int | None, as_json: bool) -> None:
 def compare_runs(chosen: tuple[str, ...], as_csv: bool, system: bool, as_json: bool) -> None:
     """Set runs side by side: the parameters and facts in which they differ, and all metrics; * marks the best."""
     found = compare(*chosen)
+    warnings = found.warnings()
     if as_json:
         output.document(
             {
@@ -251,9 +208,12 @@ def compare_runs(chosen: tuple[str, ...], as_csv: bool, system: bool, as_json: b
                 "params": found.params,
                 "metrics": found.metrics,
                 "facts": found.facts,
+                "warnings": warnings,
             }
         )
         return
+    for warning in warnings:
+        output.say(warning)
     rows = [row for row in found.table() if system or not row["what"].startswith("metrics.system/")]
     columns = ["what", *(run.short for run in found.runs)]
     if as_csv:
@@ -265,6 +225,31 @@ def compare_runs(chosen: tuple[str, ...], as_csv: bool, system: bool, as_json: b
     output.table([named, *_marked(found, rows)], columns, heads={"what": ""})
     if not found.params:
         output.say("Their parameters are the same.")
+
+
+@runs.command("explain")
+@click.argument("a", metavar="RUN")
+@click.argument("b", metavar="OTHER")
+@click.option("--metric", "-m", default="", help="Which metric to explain; the one that they are about unless said.")
+@click.option("--diff", is_flag=True, help="Also print how their code differs.")
+@output.as_json
+def explain(a: str, b: str, metric: str, diff: bool, as_json: bool) -> None:
+    """Say why OTHER may have come out differently from RUN: what differs, the most likely reason first."""
+    before, after = get(a), get(b)
+    found = before.explain(after, metric=metric)
+    if as_json:
+        output.document(found)
+        return
+    click.echo(found.sentence)
+    rows = [
+        {"weight": f"{one.score:.2f}", "kind": one.kind, "what": one.name, before.short: one.a, after.short: one.b}
+        | {"why": one.evidence or one.sentence}
+        for one in found.differences
+    ]
+    output.table(rows, ["weight", "kind", "what", before.short, after.short, "why"])
+    for one in found.differences if diff else ():
+        if one.diff:
+            click.echo(one.diff)
 
 
 @runs.command("clone")
@@ -514,12 +499,12 @@ def _row(run: RecordedRun) -> dict[str, Any]:
     return row
 
 
-def _columns(found: RunList, selection: _Selection) -> list[str]:
-    chosen = ["name"] + ([] if selection.project else ["project"]) + ["status", "created", "took"]
+def _columns(found: RunList, listing: Listing) -> list[str]:
+    chosen = ["name"] + ([] if listing.project else ["project"]) + ["status", "created", "took"]
     if any(run.tags for run in found):
         chosen.append("tags")
-    if selection.sort.startswith(("metrics.", "params.")):
-        chosen.append(selection.sort)
+    if listing.order_by.startswith(("metrics.", "params.")):
+        chosen.append(listing.order_by)
     counts: dict[str, int] = {}
     for run in found:
         for name in run.metrics:
@@ -589,15 +574,15 @@ def _each(chosen: Sequence[str], done: str, change: Callable[[RecordedRun], Reco
         raise click.exceptions.Exit(refused.exit_code)
 
 
-def _question(form: str, selection: _Selection, limit: int) -> str:
+def _question(form: str, listing: Listing, limit: int) -> str:
     asked: dict[str, Any] = {
-        "project": selection.project,
-        "where": selection.where,
-        "text": " ".join(selection.text),
-        "order_by": "" if selection.sort == "created" else selection.sort,
-        "descending": selection.descending,
+        "project": listing.project,
+        "where": listing.where,
+        "text": listing.text,
+        "order_by": "" if listing.order_by == "created" else listing.order_by,
+        "descending": listing.descending,
         "limit": limit,
-        "archived": selection.archived or None,
+        "archived": listing.archived or None,
     }
     given = {name: value for name, value in asked.items() if value not in (None, "")}
     if form == "python":
@@ -612,8 +597,8 @@ def _question(form: str, selection: _Selection, limit: int) -> str:
     for name, option in options.items():
         if name in given:
             words += [option, str(given[name])]
-    if selection.descending is not None:
-        words.append("--desc" if selection.descending else "--asc")
-    if selection.archived:
+    if listing.descending is not None:
+        words.append("--desc" if listing.descending else "--asc")
+    if listing.archived:
         words.append("--archived")
-    return shlex.join([*words, *selection.text])
+    return shlex.join([*words, *listing.text.split()])

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from larder.cli import COMMANDS, overview
-from larder.contract import runs
+from larder.contract import comparisons, runs
 from larder.contract.runs import RunStatus
 
 
@@ -107,7 +107,10 @@ def test_a_comparison_marks_the_best(call, server):
     assert lines[1:] == [["name", "a", "b"], ["params.lr", "0.1", "0.2"], ["metrics.mae", "2", "1", "*"]]
     rows = list(csv.reader(io.StringIO(call("runs", "compare", first.id, second.id, "--csv").stdout)))
     assert rows[0] == ["what", first.id[-8:], second.id[-8:]] and rows[-1] == ["metrics.mae", "2.0", "1.0"]
-    assert call("runs", "compare", first.id).exit_code == 2
+    assert call("runs", "compare", first.id).exit_code == 2 and result.stderr == ""
+    server.mismatches = [comparisons.Mismatch(about="data", name="data", sentence="Other data.", values=[1, 2])]
+    assert call("runs", "compare", first.id, second.id).stderr == "Other data.\n"
+    assert json.loads(call("runs", "compare", first.id, second.id, "--json").stdout)["warnings"] == ["Other data."]
 
 
 def test_a_clone_prints_its_id_alone_on_stdout(call, server):

@@ -120,6 +120,20 @@ def test_help_comes_without_loading_click():
     assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("sha", {"share"}), ("share re", {"revoke"}), ("views save --sh", {"--shared"})]
+)
+def test_a_shell_is_told_what_may_come_next(typed, offered):
+    words = {
+        "_LARDER_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"larder {typed}",
+        "COMP_CWORD": str(len(typed.split())),
+    }
+    asked = [sys.executable, "-c", "from larder.cli import main; main()"]
+    done = subprocess.run(asked, env={**os.environ, **words}, capture_output=True, text=True)
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == offered
+
+
 def test_the_command_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "larder.cli", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == f"larder {larder.__version__}"
