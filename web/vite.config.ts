@@ -49,5 +49,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   worker: { format: "es" },
-  server: { proxy: Object.fromEntries(["/v1", "/sign-in", "/api", "/openapi.json", "/healthz"].map((path) => [path, server])) },
+  server: { proxy: Object.fromEntries(["/v1", "/sign-in", "/sign-out", "/api", "/openapi.json", "/healthz"].map((path) => [path, server])) },
 });

@@ -26,8 +26,9 @@ from starlette.types import Receive, Scope, Send
 import larder
 import larder_server.migrations
 from larder.contract.endpoint import Role
-from larder.contract.errors import LarderError, NotFound
+from larder.contract.errors import LarderError, NotFound, Unauthenticated
 from larder.contract.tenants import Identity, IssuedToken, NewToken
+from larder_server import page_links
 from larder_server.comparisons import api as comparisons_api
 from larder_server.kernel import events_api, objects_api, openapi, schema
 from larder_server.kernel.actions import Actions
@@ -64,6 +65,9 @@ from larder_server.views import api as views_api
 log = logging.getLogger(__name__)
 
 COOKIE = "larder_session"
+SIGNED_IN = "larder_signed_in"
+"""A cookie without a secret, for the pages to read: somebody has signed in here, and may sign out."""
+_REMEMBERED = 30 * 86400
 ROUTES: list[Route] = [
     *tenants_api.ROUTES,
     *projects_api.ROUTES,
@@ -281,43 +285,56 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
     async def openapi_json(_: Request) -> Response:
         return Response(document, media_type="application/json")
 
-    def early(path: str) -> dict[str, str]:
-        """The page's own files, named in the answer itself, so that a browser fetches them beside the first script."""
-        parts: dict[str, dict[str, Any]] = json.loads(pages.text("manifest.json") or "{}")
-        name = "run" if path.startswith("/runs/") else path.split("/")[1]
-        part = parts.get(f"src/pages/{_FOLDERS.get(name, name)}/index.tsx")
-        if part is None:
-            return {}
-        own = [part["file"], *(parts[other]["file"] for other in part.get("imports", ()) if other != "index.html")]
-        links = [f"</{file}>; rel=modulepreload" for file in own]
-        return {
-            "link": ", ".join(
-                [*links, *(f"</{file}>; rel=preload; as=style; crossorigin" for file in part.get("css", ()))]
-            )
-        }
-
     def whole_page(request: Request, status: int = 200) -> Response:
-        headers = {**_PAGE_HEADERS, **early(request.url.path)}
+        headers = dict(_PAGE_HEADERS)
+        if links := page_links.links(request.scope["path"], request.query_params, pages.text("manifest.json") or "{}"):
+            headers["link"] = links
         found = pages.answer(request, "index.html", headers=headers, status=status)
         return found or PlainTextResponse("The pages are not built. In the repository: `make web`.", 503)
 
     async def page(request: Request) -> Response:
         response = whole_page(request)
         if COOKIE not in request.cookies and settings.local_sign_in and settings.on_loopback and _is_local(request):
-            response.set_cookie(COOKIE, local_secret, httponly=True, samesite="strict", max_age=30 * 86400)
+            response.set_cookie(COOKIE, local_secret, httponly=True, samesite="strict", max_age=_REMEMBERED)
+        return response
+
+    def remember(response: Response, request: Request, secret: str) -> Response:
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=_REMEMBERED)
+        response.set_cookie(SIGNED_IN, "1", samesite="strict", secure=secure, max_age=_REMEMBERED)
         return response
 
     async def sign_in(request: Request) -> Response:
-        secret = request.query_params.get("token", "")
+        """The page that asks for a token; with one in the address, in and on to the page that is wanted."""
+        if "token" not in request.query_params:
+            return whole_page(request)
+        secret = request.query_params["token"]
         identity = await to_thread.run_sync(_identify, runtime, secret)
         if identity is None or identity.share:
             return PlainTextResponse("This token is unknown, revoked or expired. Make one with `larder login`.", 401)
         # back to the page that asked; a path of this server, never another site
         wanted = urlsplit(request.query_params.get("next", "/"))
         path = wanted.path if wanted.path.startswith("/") and not wanted.path.startswith(("//", "/\\")) else "/"
-        response = RedirectResponse(path + (f"?{wanted.query}" if wanted.query else ""), 303)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+        return remember(RedirectResponse(path + (f"?{wanted.query}" if wanted.query else ""), 303), request, secret)
+
+    async def sign_in_typed(request: Request) -> Response:
+        """A token that was typed comes in a header, which no other site can send, and so stands in no address or log."""
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        try:
+            if scheme.lower() != "bearer" or not secret.strip():
+                raise Unauthenticated("no token was given", hint="send the header Authorization: Bearer …")
+            await edge.identity(request)
+        except LarderError as problem:
+            return edge.refuse(request, problem)
+        return remember(Response(status_code=204), request, secret.strip())
+
+    async def sign_out(request: Request) -> Response:
+        """Forgets the token in this browser; the token itself stays good."""
+        response = Response(status_code=204)
+        for name in (COOKIE, SIGNED_IN):
+            response.delete_cookie(
+                name, httponly=name == COOKIE, samesite="strict", secure=request.url.scheme == "https"
+            )
         return response
 
     async def shared_page(request: Request) -> Response:
@@ -363,6 +380,8 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
             HttpRoute("/share/{token}", shared_page),
             *(HttpRoute(path, page_file) for path in _PAGE_FILES),
             HttpRoute("/sign-in", sign_in),
+            HttpRoute("/sign-in", sign_in_typed, methods=["POST"]),
+            HttpRoute("/sign-out", sign_out, methods=["POST"]),
             HttpRoute("/api", api_page),
             Mount("/api-viewer", StaticFiles(directory=_viewer())),
         ],
@@ -397,9 +416,7 @@ _PAGES = (
     "/settings",
     "/settings/{section}",
 )
-"""The addresses of web/src/router.tsx, but for shares."""
-_FOLDERS = {"": "home", "projects": "runs"}
-"""Folders of web/src/pages whose name is not the first word of the address."""
+"""The addresses of web/src/router.tsx, but for shares and the sign-in."""
 _PAGE_FILES = ("/assets/{name}", "/theme.js", "/api.js", "/icon.svg")
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self';"

@@ -407,3 +407,46 @@ def test_a_phone_needs_no_sideways_scrolling(up, page):
     page.goto(f"{server.url}/runs?facets=1")
     page.locator("[data-run]").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_view_is_shared_opens_on_a_phone_without_login_and_is_revoked(up, page, browser):
+    server = up()
+    for name, error in (("low", 4.0), ("best", 1.5), ("good", 2.0)):
+        record(server, name, metrics={"val/mae": error}, params={"depth": int(error)})
+    record(server, "secret", metrics={"val/mae": 0.5}, project="elsewhere")
+    page.goto(f"{server.url}/projects/bakery?where=metrics.val%2Fmae+%3C+3&sort=metrics.val%2Fmae+asc")
+    shows(page, "best", "good")
+    page.get_by_role("button", name="Views").click()
+    page.get_by_role("menuitem", name="Share without sign-in").click()
+    dialog = page.get_by_role("dialog", name="Share this view")
+    dialog.get_by_label("Title").fill("What is best")
+    dialog.get_by_role("radio", name="anyone with the address").click()
+    dialog.get_by_role("button", name="Allow it").click()
+    expect(dialog.get_by_role("button", name="Allow it")).to_have_count(0)
+    dialog.get_by_role("button", name="Make and copy the address").click()
+    address = dialog.get_by_role("textbox", name="Address").input_value()
+    phone = browser.new_context(viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True)
+    guest = phone.new_page()
+    asked = []
+    guest.on("request", lambda request: asked.append(request.url))
+    guest.goto(address)
+    expect(guest.get_by_role("heading", level=1)).to_contain_text("best")
+    expect(guest.get_by_text("What is best")).to_be_visible()
+    expect(guest.get_by_role("region", name="Runs").get_by_role("rowheader")).to_have_text(
+        [re.compile("best"), re.compile("good")]
+    )
+    expect(guest.locator("body")).not_to_contain_text("secret")
+    assert guest.evaluate("document.documentElement.scrollWidth") <= 360
+    assert phone.cookies() == []
+    assert not [url for url in asked if "/v1/" in url and "/v1/shared/" not in url]
+    # what is recorded later and fits is in the view, too
+    record(server, "later", metrics={"val/mae": 1.0})
+    guest.reload()
+    expect(guest.get_by_role("heading", level=1)).to_contain_text("later")
+    page.goto(f"{server.url}/settings/shares")
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    page.get_by_text("Revoked: the address opens nothing any more.").wait_for()
+    guest.reload()
+    guest.get_by_role("heading", name="This address does not open").wait_for()
+    phone.close()

@@ -1,6 +1,8 @@
 """What stands around every page: the bar, the keys, the theme, signing in, and what is said when the server is away."""
 
 import re
+import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -86,6 +88,54 @@ def test_who_is_not_known_signs_in_with_a_token(up, page):
     page.wait_for_url(f"{server.url}/runs")  # back where one wanted to go
     expect(page.get_by_label("Token")).to_have_count(0)
     expect(page.locator("h1")).to_be_visible()
+
+
+def test_a_wrong_token_is_said_beside_its_field_and_no_token_ever_stands_in_an_address(up, page):
+    server = up(host="0.0.0.0")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{server.url}/queues?x=1")
+    page.get_by_label("Token").fill("larder_default.wrong.token")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("This token is unknown, revoked or expired.")
+    page.get_by_label("Token").fill(server.token)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Queues", level=1).wait_for()
+    assert page.url == f"{server.url}/queues?x=1"
+    assert not [url for url in asked if server.token in url or "wrong.token" in url]
+    (session,) = [cookie for cookie in page.context.cookies() if cookie["name"] == "larder_session"]
+    assert session["httpOnly"] and session["sameSite"] == "Strict"
+
+
+def test_who_has_signed_in_signs_out_again(up, page):
+    server = up(host="0.0.0.0")
+    page.goto(f"{server.url}/sign-in?next=/settings")
+    page.get_by_label("Token").fill(server.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{server.url}/settings")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{server.url}/sign-in")
+    assert page.context.cookies() == []
+    page.goto(f"{server.url}/runs")
+    page.get_by_label("Token").wait_for()
+
+
+def test_the_local_user_is_offered_no_sign_out(up, page):
+    server = up()
+    page.goto(f"{server.url}/settings")
+    page.get_by_text("You also give others their tokens and teams.").wait_for()
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
+
+
+def test_a_sign_in_leads_to_a_page_of_this_server_only(up, page):
+    server = up(host="0.0.0.0")
+    for elsewhere in ("https://example.org/", "//example.org/", "/\\example.org/", "javascript:window.hurt=1"):
+        page.context.clear_cookies()
+        page.goto(f"{server.url}/sign-in?next={urllib.parse.quote(elsewhere, safe='')}")
+        page.get_by_label("Token").fill(server.token)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="No runs yet").wait_for()
+        assert page.url == f"{server.url}/" and page.evaluate("window.hurt") is None
 
 
 def test_the_policy_lets_nothing_in_from_elsewhere_and_no_inline_code(up):

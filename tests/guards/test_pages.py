@@ -74,5 +74,5 @@ def test_the_server_knows_every_address_of_the_router():
         pages.add(re.sub(r"{-\$(\w+)}", r"$\1", path))
     from larder_server import app
 
-    known = {re.sub(r"{(\w+)(:path)?}", r"$\1", path) for path in (*app._PAGES, "/share/{token}")}
+    known = {re.sub(r"{(\w+)(:path)?}", r"$\1", path) for path in (*app._PAGES, "/share/{token}", "/sign-in")}
     assert {path for path in pages if path.startswith("/")} == known

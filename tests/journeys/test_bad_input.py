@@ -464,6 +464,9 @@ def test_a_token_that_is_expired_revoked_or_made_up_opens_nothing(server):
         cookie = {"cookie": f'larder_session="{token}"'}
         server.ask("GET", "/v1/whoami", token="", headers=cookie).refused(401)
         assert server.ask("GET", f"/sign-in?token={quote(token)}", token="").status == 401
+        said = server.ask("POST", "/sign-in", token=token)
+        said.refused(401)
+        assert "set-cookie" not in said.headers
     # a cookie may say any byte in octal
     server.ask("GET", "/v1/whoami", token="", headers={"cookie": r'larder_session="larder_a\000.b.c"'}).refused(401)
     ids = [token["id"] for token in server.call(tenants.LIST_TOKENS).done()["tokens"]]

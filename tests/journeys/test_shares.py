@@ -52,6 +52,8 @@ def test_a_share_reads_and_writes_nothing_else(shared):
             assert status in (401, 403), f"{endpoint.method} {path}: {status} {said[:200]}"
             assert run.id.encode() not in said
     assert fetch(f"{server.url}/sign-in?token={token}")[0] == 401
+    status, headers, _ = fetch(f"{server.url}/sign-in", method="POST", token=token)
+    assert status == 403 and "set-cookie" not in headers
     assert server.transport.call(runs.GET, run_id=run.id).name == "deep"
 
 

@@ -3,10 +3,12 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "
 
 import { queries } from "./api/query";
 import { parseSearch, stringifySearch, type Search } from "./nav";
-import { begin, idsOf } from "./pages/compare/opening";
+import { begin, idsOf, isPlain } from "./pages/compare/opening";
+import { beginRun, isPlainRun } from "./pages/run/opening";
 import { sharedQuery } from "./pages/share/opening";
 import { NotHere, PageProblem } from "./shell/NotHere";
 import { Shell } from "./shell/Shell";
+import { SignIn } from "./shell/SignIn";
 import { PageSkeleton } from "./ui/Skeleton";
 
 const root = createRootRoute({
@@ -26,14 +28,16 @@ const project = createRoute({
 const run = createRoute({
   getParentRoute: () => root,
   path: "/runs/$run/{-$tab}",
+  loaderDeps: ({ search }: { search: Search }) => ({ plain: isPlainRun(search), together: search.split !== "1" }),
+  loader: ({ params, deps }) => beginRun(params.run, { charts: params.tab === "metrics" && deps.plain, together: deps.together }),
   component: lazyRouteComponent(() => import("./pages/run")),
 });
 const compare = createRoute({
   getParentRoute: () => root,
   path: "/compare",
-  loaderDeps: ({ search }: { search: Search }) => ({ runs: search.runs, system: search.system === "1" }),
+  loaderDeps: ({ search }: { search: Search }) => ({ runs: search.runs, system: search.system === "1", plain: isPlain(search) }),
   // not waited for: what the page will ask first is under way while its code is loaded
-  loader: ({ deps }) => begin(idsOf(deps.runs), deps.system),
+  loader: ({ deps }) => begin(idsOf(deps.runs), deps.system, deps.plain),
   component: lazyRouteComponent(() => import("./pages/compare")),
 });
 const queues = createRoute({
@@ -54,8 +58,10 @@ const share = createRoute({
   component: lazyRouteComponent(() => import("./pages/share")),
 });
 
+const signIn = createRoute({ getParentRoute: () => root, path: "/sign-in", component: SignIn });
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, runs, project, run, compare, queues, agents, settings, share]),
+  routeTree: root.addChildren([home, runs, project, run, compare, queues, agents, settings, share, signIn]),
   parseSearch,
   stringifySearch,
   defaultPreload: "intent",

@@ -86,6 +86,28 @@ export const whoAsks = {
   isUnknown: () => unknown,
 };
 
+/** Keep a token in this browser, in a cookie that no script can read. Refused as a `Problem`. */
+export async function signIn(token: string): Promise<void> {
+  let answer: Response;
+  try {
+    // a header holds no other characters, nor does a token
+    answer = await fetch("/sign-in", { method: "POST", headers: { authorization: `Bearer ${token.replace(/[^\x21-\x7e]/g, "")}` } });
+  } catch {
+    throw new Problem(0, { code: "unreachable", message: "The server does not answer." });
+  }
+  if (!answer.ok) throw new Problem(answer.status, (await answer.json().catch(() => ({}))) as Partial<Schemas["Problem"]>);
+}
+
+/** Forget the token that this browser keeps. */
+export async function signOut(): Promise<void> {
+  await fetch("/sign-out", { method: "POST" });
+}
+
+/** Whether somebody has signed in with a token; else the server has taken this browser for the local user's. */
+export function hasSignedIn(): boolean {
+  return document.cookie.split("; ").includes("larder_signed_in=1");
+}
+
 /** A path of the API with its arguments and its query filled in; for links and `src` attributes. */
 export function address(
   path: string,

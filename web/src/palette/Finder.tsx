@@ -71,7 +71,7 @@ export default function Finder({ onClose }: { onClose: () => void }) {
   const low = text.trim().toLowerCase();
   const fitting = actions.filter(({ label, words }) => low && low.split(/\s+/).every((word) => `${label} ${words}`.toLowerCase().includes(word)));
   // what was found for another text is shown until the answer is here, but Enter does not take it
-  const answered = asked === text.trim() && !isPlaceholderData;
+  const answered = data !== undefined && asked === text.trim() && !isPlaceholderData;
   const hits = KINDS.flatMap(({ kind }) => (data?.hits ?? []).filter((hit) => hit.kind === kind));
   const first = fitting[0] ? `action ${fitting[0].label}` : answered && hits[0] ? valueOf(hits[0]) : low ? "search all runs" : "";
   const [value, setValue] = useState("");
@@ -81,13 +81,33 @@ export default function Finder({ onClose }: { onClose: () => void }) {
     setValue(first);
   }
   const open = (hit: Hit) => go(() => void navigate(target(hit)));
+  const clone = (hit: Hit | undefined) => {
+    if (hit?.kind === "run") go(() => void navigate({ to: "/runs/$run/{-$tab}", params: { run: hit.id }, search: { clone: "1" } } as never));
+  };
+  const chosen = hits.find((one) => valueOf(one) === value);
+  // who presses it before the answer is here means its first hit
+  const [early, setEarly] = useState("");
+  useEffect(() => {
+    if (!early || !answered) return;
+    setEarly("");
+    if (early === asked) clone(hits[0]);
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [early, answered, asked]);
   return (
-    <Command shouldFilter={false} value={value} onValueChange={setValue} loop label="Find anything" className={styles.palette} vimBindings={false}>
+    <Command
+      onKeyDown={(event) => {
+        if (event.key !== "Enter" || !event.shiftKey) return;
+        event.preventDefault();
+        if (answered) clone(chosen);
+        else setEarly(low ? text.trim() : "");
+      }}
+      shouldFilter={false} value={value} onValueChange={setValue} loop label="Find anything" className={styles.palette} vimBindings={false}
+    >
       <div className={styles.field}>
         <Icon name="search" />
         <Command.Input ref={input} value={text} onValueChange={setText} placeholder="A run, a project, a number, a page, an action …" />
       </div>
-      <Command.List className={styles.list} label="Found">
+      <Command.List className={styles.list} label="Found" aria-busy={!answered}>
         {low && !isPending && answered && !data?.hits.length && !fitting.length && (
           <p className={styles.none} role="status">
             Nothing is called so.
@@ -142,7 +162,7 @@ export default function Finder({ onClose }: { onClose: () => void }) {
           </Command.Group>
         )}
       </Command.List>
-      <p className={`quiet small ${styles.foot}`}>↑ ↓ to choose · Enter to open · Esc to close</p>
+      <p className={`quiet small ${styles.foot}`}>↑ ↓ to choose · Enter to open{chosen?.kind === "run" && " · Shift Enter to clone and edit"} · Esc to close</p>
     </Command>
   );
 }

@@ -21,8 +21,8 @@ const PAGES = [
 
 export function Shell() {
   const path = useRouterState({ select: (state) => state.location.pathname });
-  // a share is read by people without a login: no bar, no live stream
-  return path.startsWith("/share/") ? <Bare /> : <Whole />;
+  // read by people without a login: no bar, no live stream
+  return path.startsWith("/share/") || path === "/sign-in" ? <Bare /> : <Whole />;
 }
 
 function Bare() {

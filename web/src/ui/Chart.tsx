@@ -83,6 +83,7 @@ export const Chart = memo(function Chart({
     const made = new uPlot(options(now.series, now.x, now.y, node.clientWidth || 300, height, sync, latest, key), data as uPlot.AlignedData, node);
     plot.current = made;
     if (now.zoom) made.setScale("x", { min: now.zoom[0], max: now.zoom[1] });
+    else around(made, now.x);
     const watch = new ResizeObserver(() => {
       if (node.clientWidth && node.clientWidth !== made.width) made.setSize({ width: node.clientWidth, height });
     });
@@ -105,6 +106,7 @@ export const Chart = memo(function Chart({
     const zoomed = latest.current.zoom;
     made.setData(data as uPlot.AlignedData, !zoomed);
     if (zoomed) made.setScale("x", { min: zoomed[0], max: zoomed[1] });
+    else around(made, latest.current.x);
   }, [data]);
 
   const [from, to] = zoom ?? [undefined, undefined];
@@ -155,6 +157,12 @@ export const Chart = memo(function Chart({
     </div>
   );
 });
+
+/** A single moment has half an hour on both sides. */
+function around(plot: uPlot, x: Axis): void {
+  const [only, other] = plot.data[0];
+  if (x.kind === "time" && only !== undefined && other === undefined) plot.setScale("x", { min: only - 1800, max: only + 1800 });
+}
 
 function inWords(series: ChartSeries[]): string {
   return series
@@ -305,7 +313,7 @@ function options(
     height,
     pxAlign: 0,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, x.kind === "time" ? 20 : 8, 0, 0],
     focus: { alpha: 1 },
     scales: {
       x: x.log ? { time: false, distr: 3, log: 10 } : { time: x.kind === "time" },
@@ -327,7 +335,8 @@ function options(
           self.ctx.font = self.axes[1]!.font![0] as unknown as string;
           const widest = Math.max(...values.map((value) => self.ctx.measureText(value ?? "").width));
           self.ctx.restore();
-          return Math.ceil(widest / devicePixelRatio) + 14;
+          // below the first moment stands its date, half of it to the left
+          return Math.max(x.kind === "time" ? 42 : 0, Math.ceil(widest / devicePixelRatio) + 14);
         },
         values: (_, splits) => splits.map((value) => (value === null ? "" : tickY(value))),
       },

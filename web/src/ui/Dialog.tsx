@@ -29,6 +29,8 @@ function OpenDialog({ onClose, title, children, actions, size = "normal", onSubm
     const dialog = ref.current!;
     const before = document.activeElement;
     if (!dialog.open) dialog.showModal();
+    // the browser would begin with the button that closes it
+    dialog.querySelector<HTMLElement>("[data-focus]")?.focus();
     setLayer(dialog);
     return () => {
       dialog.close();

@@ -6,32 +6,45 @@ const KEY = "larder.theme";
 const media = window.matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
 
+// kept here too, for a browser that keeps nothing
+let chosen: Theme = read();
+
+function read(): Theme {
+  try {
+    const said = localStorage.getItem(KEY);
+    return said === "light" || said === "dark" ? said : "system";
+  } catch {
+    return "system";
+  }
+}
+
 export function theme(): Theme {
-  const said = document.documentElement.dataset.theme;
-  return said === "light" || said === "dark" ? said : "system";
+  return chosen;
 }
 
 export function setTheme(next: Theme): void {
-  if (next === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = next;
   try {
     if (next === "system") localStorage.removeItem(KEY);
     else localStorage.setItem(KEY, next);
   } catch {
-    // a browser that keeps nothing forgets it with this tab
+    // it is forgotten with this tab
   }
-  tell();
+  show(next);
 }
 
-function tell(): void {
+/** What public/theme.js has done before the first paint. */
+function show(next: Theme): void {
+  chosen = next;
+  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   for (const listener of listeners) listener();
 }
-media.addEventListener("change", tell);
+
+function isDark(): boolean {
+  return chosen === "system" ? media.matches : chosen === "dark";
+}
+media.addEventListener("change", () => show(chosen));
 window.addEventListener("storage", (event) => {
-  if (event.key !== KEY) return;
-  if (event.newValue === "light" || event.newValue === "dark") document.documentElement.dataset.theme = event.newValue;
-  else delete document.documentElement.dataset.theme;
-  tell();
+  if (event.key === KEY) show(read());
 });
 
 function subscribe(listener: () => void): () => void {
@@ -45,5 +58,5 @@ export function useTheme(): [Theme, (theme: Theme) => void] {
 
 /** What is shown now; charts draw anew when it changes. */
 export function useDark(): boolean {
-  return useSyncExternalStore(subscribe, () => (theme() === "system" ? media.matches : theme() === "dark"));
+  return useSyncExternalStore(subscribe, isDark);
 }

@@ -82,9 +82,11 @@ export function AgentCard({ agent, names, open, onOpen, steers }: { agent: Agent
           </Button>
         )}
       </div>
-      <div id={panel}>{open && <History agent={agent.name} />}</div>
+      <div id={panel} hidden={!open}>
+        {open && <History agent={agent.name} />}
+      </div>
       <Confirm open={asking} onClose={() => setAsking(false)} title={`Drain ${agent.name}?`} action="Drain it" danger={false} busy={drain.isPending} onConfirm={() => drain.mutate()}>
-        <p>It takes nothing new, finishes what it executes, and ends. To have it back, start it again on its machine.</p>
+        <p>It takes nothing new, finishes what it executes, and ends. This cannot be undone from here: to have it back, start it again on its machine.</p>
       </Confirm>
     </li>
   );

@@ -2,13 +2,13 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useCallback, useMemo, useRef, useState } from "react";
 
-import { api } from "@/api/client";
 import { number, value } from "@/format";
 import { Button, Card, Checkbox, ProblemBanner, SearchBox, Segments, Select, seriesColour, seriesDash, Skeleton, Visible } from "@/ui";
 import { Chart, type ChartSeries } from "@/ui/Chart";
 
 import styles from "./compare.module.css";
 import { AXES, labels, type Comparison, type State } from "./data";
+import { curved, curvesQuery } from "./opening";
 import { Swatch } from "./RunTable";
 
 const HEIGHT = 230;
@@ -17,7 +17,7 @@ const SMOOTH = ["0", "0.6", "0.9", "0.97"];
 export function Curves({ comparison, state, colours }: { comparison: Comparison; state: State; colours: Map<string, number> }) {
   const { change } = state;
   const sought = (state.search.metric ?? "").toLowerCase();
-  const names = comparison.metrics.filter((row) => row.summaries.some((one) => one && one.count > 1)).map((row) => row.name);
+  const names = curved(comparison);
   const shown = names.filter((name) => name.toLowerCase().includes(sought));
   if (!names.length) return null;
   return (
@@ -64,11 +64,7 @@ function Curve({ name, comparison, state, colours }: { name: string; comparison:
   const { x, zoom, smooth, log, change, base, ids } = state;
   const { runs } = comparison;
   const part = x === "step" && zoom ? { first_step: Math.floor(zoom[0]), last_step: Math.ceil(zoom[1]) } : {};
-  const query = useQuery({
-    queryKey: ["compare", "charts", ids, name, part],
-    queryFn: ({ signal }) => api.get("/v1/charts", { query: { runs: ids, names: [name], points: 250, ...part }, signal }),
-    placeholderData: keepPreviousData,
-  });
+  const query = useQuery({ ...curvesQuery(ids, name, { times: x !== "step", part }), placeholderData: keepPreviousData });
   const series = useMemo<ChartSeries[]>(() => {
     const names = labels(runs);
     const started = new Map(runs.map((run) => [run.id, run.started ?? run.created]));
@@ -76,6 +72,7 @@ function Curve({ name, comparison, state, colours }: { name: string; comparison:
     return runs.flatMap((run) => {
       const curve = found.get(run.id);
       if (!curve) return [];
+      if (x !== "step" && curve.times.length < curve.steps.length) return []; // of the axis that was left: the other points are on their way
       const at = x === "step" ? curve.steps : curve.times.map((time) => (x === "time" ? time : time - started.get(run.id)!) / 1e6);
       const index = colours.get(run.id) ?? 0;
       return [{ id: run.id, label: names.get(run.id)!, x: at, y: smooth ? smoothed(curve.values, smooth) : curve.values, colour: seriesColour(index), dash: seriesDash(index) }];

@@ -36,7 +36,13 @@ export function History({ queue }: { queue: string }) {
             { id: "leased", label: "running", x, y: data.leased },
           ]
         : [],
-      data ? [{ id: "waits", label: "median wait", x: known.map(([at]) => at), y: known.map(([, value]) => value) }] : [],
+      data
+        ? [
+            { id: "waits", label: "median wait", x: known.map(([at]) => at), y: known.map(([, value]) => value) },
+            // both charts show the same time, however few jobs have started
+            { id: "span", label: "", faint: true, x: [x[0]!, x[x.length - 1]!], y: [null, null] },
+          ]
+        : [],
     ];
   }, [data]);
   return (

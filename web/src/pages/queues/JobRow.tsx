@@ -117,7 +117,7 @@ export function RowFace({
 
 function Starts({ at, reason }: { at: number | null | undefined; reason: string | undefined }) {
   if (at === null || at === undefined) return (
-      <span className="quiet" title="When it starts is not known: it is not known how long the jobs before it take, or no agent can take it">
+      <span className={`quiet ${styles.unknown}`} title="When it starts is not known: it is not known how long the jobs before it take, or no agent can take it">
         {reason ? "–" : ""}
       </span>
     );

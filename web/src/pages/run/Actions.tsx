@@ -1,7 +1,7 @@
 // What one does with a run: clone and edit, enqueue a draft, stop, publish, archive, share, delete.
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useEffect, useState } from "react";
 
 import { api } from "@/api/client";
 import { useKeys } from "@/keys";
@@ -16,12 +16,19 @@ const ShareDialog = lazy(() => import("../share/ShareDialog").then((module) => (
 type Asked = "" | "clone" | "enqueue" | "stop" | "publish" | "delete" | "reset" | "share";
 
 export function Actions() {
-  const { id, run, panel } = usePlace();
+  const { id, run, panel, values, change } = usePlace();
   const client = useQueryClient();
   const navigate = useNavigate();
   const [asked, ask] = useState<Asked>("");
   const [busy, setBusy] = useState(false);
   const close = () => ask("");
+  const wanted = values.clone === "1";
+  useEffect(() => {
+    // from the palette and the table of runs; a second load, or Back, shall not ask again
+    if (!wanted) return;
+    ask("clone");
+    change({ clone: undefined }, { replace: true });
+  }, [wanted, change]);
 
   const perform = async (work: () => Promise<Run | void>, done?: () => void) => {
     setBusy(true);

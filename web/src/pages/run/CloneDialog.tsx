@@ -7,9 +7,11 @@ import { api, Problem } from "@/api/client";
 import { shortId, value as shown } from "@/format";
 import { Banner, Button, Dialog, Field, IconButton, Input, Select, toast } from "@/ui";
 
-import { usePlace } from "./context";
+import { record, text, usePlace } from "./context";
 import styles from "./run.module.css";
 
+/** Stands in the choice of code for a commit that is typed. */
+const COMMIT = "commit";
 type Param = string | number | boolean | null;
 
 /** A typed text as a value: of the kind that the parameter had, where the text can be one. */
@@ -24,18 +26,34 @@ export function parsed(text: string, before: Param | undefined): Param {
   return Number.isFinite(number) && /^[-+]?(\d|\.\d)/.test(bare) ? number : text;
 }
 
+/** "lr=0.2 depth=6" as texts by name; a piece without "=" belongs to the value before it. */
+export function assignments(line: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  let last = "";
+  for (const piece of line.trim().split(/\s+/)) {
+    const at = piece.indexOf("=");
+    if (at > 0) {
+      last = piece.slice(0, at);
+      found[last] = piece.slice(at + 1);
+    } else if (last) found[last] += ` ${piece}`;
+  }
+  return found;
+}
+
 export default function CloneDialog({ draft, onClose }: { /** Change the draft itself instead of a copy. */ draft: boolean; onClose: () => void }) {
   const { id, run } = usePlace();
   const client = useQueryClient();
   const navigate = useNavigate();
   const [texts, setTexts] = useState<Record<string, string>>({});
   const [added, setAdded] = useState<{ name: string; text: string }[]>([]);
-  const [filter, setFilter] = useState("");
+  const [quick, setQuick] = useState("");
   const [name, setName] = useState(run.name);
   const [queue, setQueue] = useState(run.queue || "default");
   const [environment, setEnvironment] = useState("");
   const [requirements, setRequirements] = useState("");
   const [code, setCode] = useState("");
+  const [commit, setCommit] = useState("");
+  const remote = text(record(run.facts.code).remote);
   const [gpus, setGpus] = useState(String(run.needs.gpus || ""));
   const [memory, setMemory] = useState(run.needs.memory ? String(Number((run.needs.memory / 1e9).toPrecision(6))) : "");
   const [cpus, setCpus] = useState(String(run.needs.cpus || ""));
@@ -49,22 +67,28 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
     enabled: !draft,
   });
   const known = run.params as Record<string, Param>;
+  const typed = useMemo(() => assignments(quick), [quick]);
+  const strange = Object.keys(typed).filter((key) => !(key in known));
   const changes = useMemo(() => {
     const found: Record<string, Param> = {};
-    for (const [key, text] of Object.entries(texts)) {
+    for (const [key, text] of Object.entries({ ...texts, ...typed })) {
+      if (!(key in known)) continue;
       const next = parsed(text, known[key]);
       if (next !== known[key]) found[key] = next;
     }
     for (const { name: key, text } of added) if (key.trim()) found[key.trim()] = parsed(text, undefined);
     return found;
-  }, [texts, added, known]);
+  }, [texts, typed, added, known]);
   const count = Object.keys(changes).length;
-  const names = Object.keys(known).filter((key) => key.toLowerCase().includes(filter.toLowerCase()));
+  const filter = quick.includes("=") ? "" : quick.trim().toLowerCase();
+  const names = Object.keys(known).filter((key) => key.toLowerCase().includes(filter));
   const queueNames = [...new Set(["default", run.queue, ...(queues.data?.queues.map((one) => one.name) ?? [])].filter(Boolean))];
 
   const needs = { ...run.needs, gpus: Number(gpus) || 0, memory: Math.round((Number(memory) || 0) * 1e9), cpus: Number(cpus) || 0 };
 
   const send = async (enqueue: boolean) => {
+    if (strange.length) return;
+    if (code === COMMIT && !commit.trim()) return setProblem(new Problem(0, { message: "Say which commit.", field: "commit" }));
     setBusy(true);
     setProblem(null);
     try {
@@ -75,7 +99,7 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
       } else
         made = await api.post("/v1/runs/{run_id}/clone", {
           params: { run_id: id },
-          body: { params: changes, name: name.trim() || run.name, environment, code, needs, requirements: requirements.split(/[\s,]+/).filter(Boolean) },
+          body: { params: changes, name: name.trim() || run.name, environment, code, needs, requirements: requirements.split(/[\s,]+/).filter(Boolean), ...(code === COMMIT ? { code: "", commit: commit.trim() } : {}) },
         });
       if (enqueue)
         try {
@@ -98,6 +122,14 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
     }
   };
 
+  // what is typed into a parameter's own field ends what the box had set
+  const retype = (key: string, text: string) => {
+    if (key in typed) {
+      const { [key]: _, ...rest } = typed;
+      setTexts({ ...texts, ...rest, [key]: text });
+      setQuick("");
+    } else setTexts({ ...texts, [key]: text });
+  };
   return (
     <Dialog
       open onClose={onClose} size="wide" title={draft ? `Edit ${run.name}` : `Clone ${run.name}`} onSubmit={() => void send(true)}
@@ -113,7 +145,7 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
       }
     >
       <div className="stack">
-        {problem && (
+        {problem && problem.field !== "commit" && (
           <Banner kind="bad">
             {problem.message} {problem.hint}
           </Banner>
@@ -136,15 +168,25 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
         <section className={styles.section} aria-label="Parameters">
           <div className={styles.sectionHead}>
             <h3>Parameters</h3>
-            {Object.keys(known).length > 12 && <Input aria-label="Find a parameter" placeholder="Find a parameter" value={filter} onChange={(event) => setFilter(event.target.value)} />}
             <Button size="small" icon="plus" className="push" onClick={() => setAdded([...added, { name: "", text: "" }])}>
               Add
             </Button>
           </div>
+          {Object.keys(known).length > 0 && (
+            <Field label="Find or set a parameter" hideLabel error={strange.length ? `There is no parameter ${strange.join(", ")}. “Add” makes a new one.` : undefined}>
+              {(aria) => (
+                <Input
+                  {...aria} data-focus className="mono" spellCheck={false} value={quick} placeholder={`Find, or set: ${Object.keys(known)[0]}=…`}
+                  onChange={(event) => setQuick(event.target.value)}
+                />
+              )}
+            </Field>
+          )}
+          {filter && !names.length && <p className="quiet small">No parameter’s name holds “{filter}”.</p>}
           {!Object.keys(known).length && !added.length && <p className="quiet small">This run has no recorded parameters. Add one to hand it to the script.</p>}
           <div className={styles.editParams}>
             {names.map((key) => (
-              <ParamField key={key} name={key} before={known[key]!} text={texts[key]} onText={(text) => setTexts({ ...texts, [key]: text })} changed={key in changes} />
+              <ParamField key={key} name={key} before={known[key]!} text={typed[key] ?? texts[key]} onText={(text) => retype(key, text)} changed={key in changes} />
             ))}
             {added.map((one, index) => (
               <AddedField
@@ -160,6 +202,7 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
               {(aria) => (
                 <Select {...aria} value={code} onChange={(event) => setCode(event.target.value)}>
                   <option value="">As recorded{run.commit ? ` (${run.commit.slice(0, 8)})` : ""}</option>
+                  {remote && <option value={COMMIT}>Another commit of its repository</option>}
                   {others.data?.runs
                     .filter((other) => other.id !== id)
                     .map((other) => (
@@ -170,6 +213,11 @@ export default function CloneDialog({ draft, onClose }: { /** Change the draft i
                 </Select>
               )}
             </Field>
+            {code === COMMIT && (
+              <Field label="Commit" hint={`The whole hash of a commit that ${remote} has.`} error={problem?.field === "commit" ? problem.message : undefined}>
+                {(aria) => <Input {...aria} className="mono" value={commit} spellCheck={false} maxLength={64} onChange={(event) => setCommit(event.target.value)} />}
+              </Field>
+            )}
             <Field label="Environment">
               {(aria) => (
                 <Select {...aria} value={environment} onChange={(event) => setEnvironment(event.target.value)}>

@@ -85,7 +85,7 @@ function Rows({ table, artifact, pictures, worstFirst }: { table: Table; artifac
           {rows.length === table.rows.length ? plural(rows.length, "row") : `${count(rows.length)} of ${plural(table.rows.length, "row")}`}, {plural(table.columns.length, "column")}
         </span>
       </div>
-      <div ref={box} className={styles.file} tabIndex={0} role="region" aria-label={artifact.name} style={{ maxHeight: "70vh" }}>
+      <div ref={box} className={styles.file} tabIndex={0} role="region" aria-label={`Rows of ${artifact.name}`} style={{ maxHeight: "70vh" }}>
         <table className={styles.grid} aria-rowcount={rows.length + 1}>
           <thead>
             <tr>

@@ -4,7 +4,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "react";
 
 import { api } from "@/api/client";
-import { count } from "@/format";
+import { plural } from "@/format";
 import { Button } from "@/ui";
 
 import { usePlace } from "./context";
@@ -71,7 +71,7 @@ export function Log({ first, total, line, follow, look, onFollow, onLine }: {
   return (
     <>
       <div
-        ref={box} className={styles.log} style={digits} tabIndex={0} role="log" aria-live="off" aria-label={`Console, ${count(rows)} lines`}
+        ref={box} className={styles.log} style={digits} tabIndex={0} role="log" aria-live="off" aria-label={`Console, ${plural(rows, "line")}`}
         onWheel={(event) => event.deltaY < 0 && followed.current && onFollow(false)}
         onKeyDown={(event) => {
           if (["ArrowUp", "PageUp", "Home"].includes(event.key) && followed.current) onFollow(false);
@@ -98,7 +98,7 @@ export function Log({ first, total, line, follow, look, onFollow, onLine }: {
         </div>
       </div>
       <div className="row quiet small">
-        <span className="tabular">{count(rows)} lines</span>
+        <span className="tabular">{plural(rows, "line")}</span>
         <span className="push row">
           <Button size="small" kind="quiet" onClick={() => { onFollow(false); virtual.scrollToIndex(0); }}>
             To the start

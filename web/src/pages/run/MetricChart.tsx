@@ -37,6 +37,7 @@ export function drawn(charts: readonly RunChart[], run: Run, others: readonly Ot
     const at = runs.find((one) => one.id === chart.run);
     const index = names.indexOf(chart.name);
     if (!at || index < 0) continue;
+    if (look.x !== "step" && chart.times.length < chart.steps.length) continue; // of the axis that was left: the other points are on their way
     const base = at.started ?? chart.times[0] ?? 0;
     const x =
       look.x === "step" ? chart.steps
@@ -75,7 +76,7 @@ export function MetricChart({ run, group, others, look, height = 200, onExpand, 
   run: Run; group: ChartGroup; others: readonly Other[]; look: Look; height?: number; onExpand?: () => void; sync?: string;
 }) {
   const range = look.zoom && look.x === "step" ? look.zoom : null;
-  const found = useSeries(run, group.names, { others: others.map((one) => one.id), range });
+  const found = useSeries(run, group.names, { others: others.map((one) => one.id), range, times: look.x !== "step" });
   const series = useMemo(
     () => (found.data ? drawn(found.data, run, others, group.names, look) : []),
     // what of the look matters to the points

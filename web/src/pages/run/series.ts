@@ -1,5 +1,5 @@
 // Points for charts: what the visible charts ask for within one frame travels as one question.
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, queryOptions, useQuery } from "@tanstack/react-query";
 
 import { api, type Answer } from "@/api/client";
 
@@ -18,8 +18,8 @@ const waiting = new Map<string, Asked[]>();
 const MOST = 60;
 
 /** Series of runs, all of them or between two steps. */
-export function load(runs: readonly string[], names: readonly string[], range: readonly [number, number] | null, points = 500): Promise<RunChart[]> {
-  const key = JSON.stringify([runs, range, points]);
+export function load(runs: readonly string[], names: readonly string[], range: readonly [number, number] | null, points = 500, times = true): Promise<RunChart[]> {
+  const key = JSON.stringify([runs, range, points, times]);
   return new Promise((resolve, reject) => {
     const asked = waiting.get(key);
     if (asked) asked.push({ names: [...names], resolve, reject });
@@ -33,7 +33,7 @@ export function load(runs: readonly string[], names: readonly string[], range: r
 async function send(key: string): Promise<void> {
   const asked = waiting.get(key) ?? [];
   waiting.delete(key);
-  const [runs, range, points] = JSON.parse(key) as [string[], [number, number] | null, number];
+  const [runs, range, points, times] = JSON.parse(key) as [string[], [number, number] | null, number, boolean];
   const most = Math.max(1, Math.floor(MOST / Math.max(1, runs.length / 4)));
   for (let rest = asked; rest.length; ) {
     const some: Asked[] = [];
@@ -46,7 +46,7 @@ async function send(key: string): Promise<void> {
     }
     try {
       const answer = await api.get("/v1/charts", {
-        query: { runs, names: [...names], points, ...(range ? { first_step: Math.floor(range[0]), last_step: Math.ceil(range[1]) } : {}) },
+        query: { runs, names: [...names], points, times, ...(range ? { first_step: Math.floor(range[0]), last_step: Math.ceil(range[1]) } : {}) },
       });
       for (const one of some) one.resolve(answer.charts.filter((chart) => one.names.includes(chart.name)));
     } catch (error) {
@@ -55,12 +55,21 @@ async function send(key: string): Promise<void> {
   }
 }
 
+interface Part {
+  others?: readonly string[];
+  range?: readonly [number, number] | null;
+  points?: number;
+  times?: boolean;
+}
+
 /** The series of one chart: of the run itself and of the runs beside it. */
-export function useSeries(run: Run, names: readonly string[], { others = [], range = null, points = 500 }: { others?: readonly string[]; range?: readonly [number, number] | null; points?: number } = {}) {
-  return useQuery({
-    queryKey: ["run", run.id, "charts", names, others, range, points],
-    queryFn: () => load([run.id, ...others], names, range, points),
-    placeholderData: keepPreviousData,
-    refetchInterval: again(run),
+export function seriesQuery(id: string, names: readonly string[], { others = [], range = null, points = 500, times = true }: Part = {}) {
+  return queryOptions({
+    queryKey: ["run", id, "charts", names, others, range, points, times],
+    queryFn: () => load([id, ...others], names, range, points, times),
   });
+}
+
+export function useSeries(run: Run, names: readonly string[], part: Part = {}) {
+  return useQuery({ ...seriesQuery(run.id, names, part), placeholderData: keepPreviousData, refetchInterval: again(run) });
 }

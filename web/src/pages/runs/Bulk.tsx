@@ -171,7 +171,7 @@ function TagDialog({ said, onDone, onClose }: { said: string; onDone: (action: "
       <div className="stack">
         <Segments label="Add or remove" value={way} onChange={setWay} options={[{ id: "tag", label: "Add" }, { id: "untag", label: "Remove" }]} />
         <Field label="Tags" hint="Several with commas between them" error={problem}>
-          {(aria) => <Input {...aria} autoFocus list="known-tags" value={text} onChange={(event) => setText(event.target.value)} />}
+          {(aria) => <Input {...aria} data-focus list="known-tags" value={text} onChange={(event) => setText(event.target.value)} />}
         </Field>
         <datalist id="known-tags">
           {tags.data?.facets[0]?.top.map((one) => <option key={String(one.value)} value={String(one.value)} />)}

@@ -39,7 +39,8 @@ export const RunCell = memo(function RunCell({ row, column, base }: { row: Row; 
     case "tags":
       return (row.tags ?? []).map((tag) => <TagChip key={tag} tag={tag} />);
     case COMPLETE:
-      return <Completeness missing={row.missing ?? []} />;
+      // what a run lacks is known when it has begun
+      return row.status === "draft" || row.status === "queued" ? <span className="quiet">–</span> : <Completeness missing={row.missing ?? []} />;
     case "commit":
       return <span className="mono">{row.commit?.slice(0, 10)}</span>;
     case "project":

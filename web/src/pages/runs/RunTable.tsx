@@ -215,10 +215,16 @@ const RunLine = memo(function RunLine({ row, inGroup, index, start, template, co
   );
 });
 
+/** What the runs of a group agree in. */
+function keyText(group: Group, place: number): string {
+  const key = group.key[place];
+  return key === null || key === "" ? "none" : shown(key);
+}
+
 function GroupLine({ group, open, index, style, columns, offsets, base, cursor, props }: {
   group: Group; open: boolean; index: number; style: object; columns: Column[]; offsets: number[]; base: Row | null; cursor: boolean; props: RunTableProps;
 }): ReactNode {
-  const said = props.groupKeys.map((name, place) => `${parseParts(name).label} = ${group.key[place] === null || group.key[place] === "" ? "none" : shown(group.key[place])}`);
+  const said = props.groupKeys.map((name, place) => `${parseParts(name).label} = ${keyText(group, place)}`);
   const toggle = useCallback(() => props.onToggleGroup(group), [props, group]);
   return (
     <div
@@ -247,7 +253,7 @@ function GroupLine({ group, open, index, style, columns, offsets, base, cursor, 
               </span>
             </>
           ) : props.groupKeys.includes(column.text) ? (
-            <span className="clip">{shown(group.key[props.groupKeys.indexOf(column.text)])}</span>
+            <span className="clip">{keyText(group, props.groupKeys.indexOf(column.text))}</span>
           ) : (
             <GroupCell group={group} column={column} place={props.groupPlaces[place]!} base={base} />
           )}

@@ -135,7 +135,7 @@ function SaveView({ project, text, onSaved, onClose }: { project: string; text: 
     >
       <div className="stack">
         <Field label="Name" error={problem} hint="Filter, order, columns, groups and baseline are kept.">
-          {(aria) => <Input {...aria} autoFocus value={name} maxLength={200} placeholder="leaderboard" onChange={(event) => setName(event.target.value)} />}
+          {(aria) => <Input {...aria} data-focus value={name} maxLength={200} placeholder="leaderboard" onChange={(event) => setName(event.target.value)} />}
         </Field>
         <Checkbox label="Everybody finds it in the list" checked={shared} onChange={(event) => setShared(event.target.checked)} />
       </div>

@@ -238,6 +238,7 @@ function Runs({ project, state, change, search, setSearch, text }: { project: st
             ? { label: "Open the group", run: () => toggleGroup(atCursor.group) }
             : undefined,
       o: atCursor?.kind === "run" ? { label: "Open the run", run: () => void navigate({ to: "/runs/$run/{-$tab}", params: { run: atCursor.row.id } as never }) } : undefined,
+      e: atCursor?.kind === "run" ? { label: "Clone and edit the run", run: () => void navigate({ to: "/runs/$run/{-$tab}", params: { run: atCursor.row.id }, search: { clone: "1" } } as never) } : undefined,
       b: atCursor?.kind === "run" ? { label: "Make the run the baseline", run: () => onBase(state.baseline === atCursor.row.id ? "" : atCursor.row.id) } : undefined,
       Escape: search.run ? { label: "Close the run beside", run: () => setSearch({ run: undefined, tab: undefined }) } : undefined,
     },

@@ -89,7 +89,7 @@ function Team({ user, onClose }: { user: { name: string; team: string }; onClose
       }
     >
       <Field label="Team" hint="Empty: none" error={save.error instanceof Problem ? save.error.message : undefined}>
-        {(aria) => <Input {...aria} value={team} onChange={(event) => setTeam(event.target.value)} />}
+        {(aria) => <Input {...aria} data-focus value={team} onChange={(event) => setTeam(event.target.value)} />}
       </Field>
     </Dialog>
   );

@@ -154,7 +154,7 @@ function NewToken({ who, onClose }: { who: Who; onClose: () => void }) {
       <div className="stack">
         {problem && !["user", "role", "name", "days"].includes(problem.field) && <ProblemBanner error={problem} />}
         <Field label="What it is for" hint="Such as the name of the machine" error={at("name")}>
-          {(aria) => <Input {...aria} value={name} maxLength={200} onChange={(event) => setName(event.target.value)} />}
+          {(aria) => <Input {...aria} data-focus value={name} maxLength={200} onChange={(event) => setName(event.target.value)} />}
         </Field>
         {who.role === "admin" && (
           <Field label="For whom" hint="Empty: for you. A user that does not exist yet is made." error={at("user")}>

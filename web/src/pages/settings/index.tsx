@@ -3,9 +3,9 @@ import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 
-import { api, Problem } from "@/api/client";
+import { api, hasSignedIn, Problem, signOut } from "@/api/client";
 import { useTitle } from "@/shell/title";
-import { ProblemBanner, Segments, SkeletonLines, TabLinks, useTheme } from "@/ui";
+import { Button, ProblemBanner, Segments, SkeletonLines, TabLinks, toastProblem, useTheme } from "@/ui";
 
 import styles from "./settings.module.css";
 import { Tokens } from "./Tokens";
@@ -72,20 +72,28 @@ const ROLES: Record<string, string> = {
 
 function Profile({ who }: { who: Who }) {
   return (
-    <dl className={styles.facts}>
-      <dt>User</dt>
-      <dd>{who.user}</dd>
-      <dt>Role</dt>
-      <dd>
-        {who.role} <span className="quiet small">{ROLES[who.role]}</span>
-      </dd>
-      <dt>Team</dt>
-      <dd>{who.team || <span className="quiet">none</span>}</dd>
-      <dt>Tenant</dt>
-      <dd>{who.tenant}</dd>
-      <dt>Server</dt>
-      <dd className="mono">{location.origin}</dd>
-    </dl>
+    <div className="stack">
+      <dl className={styles.facts}>
+        <dt>User</dt>
+        <dd>{who.user}</dd>
+        <dt>Role</dt>
+        <dd>
+          {who.role} <span className="quiet small">{ROLES[who.role]}</span>
+        </dd>
+        <dt>Team</dt>
+        <dd>{who.team || <span className="quiet">none</span>}</dd>
+        <dt>Tenant</dt>
+        <dd>{who.tenant}</dd>
+        <dt>Server</dt>
+        <dd className="mono">{location.origin}</dd>
+      </dl>
+      {hasSignedIn() && (
+        <div className="row">
+          <Button onClick={() => void signOut().then(() => location.assign("/sign-in"), toastProblem)}>Sign out</Button>
+          <span className="quiet small">This browser forgets its token. The token itself stays good: end it under Tokens.</span>
+        </div>
+      )}
+    </div>
   );
 }
 

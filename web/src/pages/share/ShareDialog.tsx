@@ -3,7 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { api } from "@/api/client";
-import { Banner, Button, CopyButton, Dialog, Field, Input, Segments, Select, toastProblem } from "@/ui";
+import { Banner, Button, CopyButton, copyText, Dialog, Field, Input, Segments, Select, toastProblem } from "@/ui";
 
 import { policyQuery, useSetPolicy, useWhoami, whole, type Share, type ShareTarget } from "./data";
 import { ShareList } from "./ShareList";
@@ -28,6 +28,7 @@ function OpenShareDialog({ onClose, target }: { onClose: () => void; target: Sha
   const [who, setWho] = useState<"members" | "anyone">("members");
   const [days, setDays] = useState("30");
   const [made, setMade] = useState<Share | null>(null);
+  const [copied, setCopied] = useState(false);
   const make = useMutation({
     mutationFn: () => {
       const named = target.kind === "view" ? { view: target.view } : target.kind === "run" ? { runs: target.runs, against: target.against } : { runs: target.runs };
@@ -35,8 +36,9 @@ function OpenShareDialog({ onClose, target }: { onClose: () => void; target: Sha
         body: { ...named, metric: target.metric ?? "", title: title.trim(), public: who === "anyone", days: Number(days) },
       });
     },
-    onSuccess: (share) => {
+    onSuccess: async (share) => {
       setMade(share);
+      setCopied(await copyText(whole(share)));
       void client.invalidateQueries({ queryKey: ["shares"] });
     },
     onError: toastProblem,
@@ -56,7 +58,7 @@ function OpenShareDialog({ onClose, target }: { onClose: () => void; target: Sha
           <>
             <Button onClick={onClose}>Cancel</Button>
             <Button kind="primary" type="submit" disabled={make.isPending}>
-              Make the address
+              Make and copy the address
             </Button>
           </>
         )
@@ -66,6 +68,7 @@ function OpenShareDialog({ onClose, target }: { onClose: () => void; target: Sha
         <div className="stack">
           <p>
             {made.public ? "Whoever has this address sees" : "Whoever has this address and signs in sees"} {NAMES[target.kind]}, read only, and nothing else.
+            {copied && " It is on the clipboard."}
           </p>
           <Address share={made} />
         </div>
@@ -73,7 +76,7 @@ function OpenShareDialog({ onClose, target }: { onClose: () => void; target: Sha
         <div className="stack">
           <p className="quiet">The address opens a page for reading: what came out in words, the chart, and what changed.</p>
           <Field label="Title" hint="Optional; stands above the headline.">
-            {(aria) => <Input {...aria} value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />}
+            {(aria) => <Input {...aria} data-focus value={title} maxLength={200} onChange={(event) => setTitle(event.target.value)} />}
           </Field>
           <div className="row">
             <span className="small">Opens for</span>

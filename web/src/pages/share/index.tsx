@@ -27,7 +27,7 @@ export default function SharePage() {
         {sentence(problem.message)} {sentence(problem.hint)}
       </p>
       {problem.status === 401 && (
-        <a className={buttonClass()} href="/">
+        <a className={buttonClass()} href={`/sign-in?next=${encodeURIComponent(location.pathname)}`}>
           Sign in
         </a>
       )}
