@@ -145,6 +145,32 @@ def test_e1_an_experiment_is_cloned_with_one_change_and_executes_the_same_code(d
     assert clone.commit == original.commit and clone.facts["code"]["tree"] == original.facts["code"]["tree"]
 
 
+def test_e1_a_clone_executes_another_commit_of_the_repository(desk, machine, tmp_path):
+    def git(*arguments: str, folder: Path = desk) -> str:
+        said = ["git", "-c", "user.name=evi", "-c", "user.email=e@example.org", *arguments]
+        return subprocess.run(said, cwd=folder, check=True, text=True, capture_output=True).stdout.strip()
+
+    git("clone", "-q", "--bare", str(desk), str(tmp_path / "central.git"))
+    git("remote", "add", "origin", str(tmp_path / "central.git"))
+    script(desk, TRAIN)
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    git("push", "-q", "origin", "main")
+    original = submitted(desk, "-p", "e1", "--queue", "e1-commit", "--", sys.executable, "train.py", "--lr", "0.1")
+    script(desk, TRAIN.replace("args.lr / (step + 1)", "args.lr * 100"))
+    git("commit", "-q", "-am", "second")
+    git("push", "-q", "origin", "main")
+    refused = command("runs", "clone", original.short, "--commit", "no-such-branch", folder=desk)
+    assert refused.returncode == 2 and "git knows no commit no-such-branch" in refused.stderr
+    machine("lab", "--queue", "e1-commit")
+    assert original.wait(60).status == "completed", original.reason
+    done = command("runs", "clone", original.short, "--commit", "main", "--enqueue", "e1-commit", "--wait", folder=desk)
+    assert done.returncode == 0, done.stderr
+    clone = larder.run(done.stdout.strip())
+    assert original.metrics["loss"].last == pytest.approx(0.01) and clone.metrics["loss"].last == pytest.approx(10.0)
+    assert clone.commit == git("rev-parse", "HEAD") != original.commit
+
+
 def test_e2_jobs_from_the_sdk_and_from_http_execute_on_a_gpu_of_another_machine(
     desk, machine, server, smi, monkeypatch
 ):

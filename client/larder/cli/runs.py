@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import io
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -15,9 +16,10 @@ import click
 
 from larder import config
 from larder import needs as needs_text
+from larder.capture.git import Git
 from larder.cli import output
 from larder.cli.selecting import selecting
-from larder.contract.errors import LarderError
+from larder.contract.errors import Invalid, LarderError
 from larder.contract.queues import Priority
 from larder.contract.runs import Cause, Listing, Needs, Retry, RunStatus
 from larder.runs import Comparison, RecordedRun, RunList, compare, find, get
@@ -267,6 +269,8 @@ def explain(a: str, b: str, metric: str, diff: bool, as_json: bool) -> None:
     metavar="ENV",
     help="Packages: recorded, inherit, or a path of an interpreter.",
 )
+@click.option("--code", default="", metavar="RUN", help="Another run, whose code is executed instead.")
+@click.option("--commit", default="", help="Another commit of its repository; a branch or tag as git has it here.")
 @_executing
 @click.option("--enqueue", "queue", metavar="QUEUE", help="Put it into this queue at once.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 unless it completed.")
@@ -278,6 +282,8 @@ def clone(
     tags: tuple[str, ...],
     requirements: tuple[str, ...],
     environment: str,
+    code: str,
+    commit: str,
     needs: Needs | None,
     retry: Retry | None,
     queue: str | None,
@@ -288,8 +294,9 @@ def clone(
     original = get(run)
     changed = output.pairs(changes, "--param")
     copy = original.clone(
-        changed, name=name, tags=tags, requirements=requirements, environment=environment, needs=needs
-    )
+        changed, name=name, tags=tags, requirements=requirements, environment=environment, needs=needs,
+        code=get(code) if code else "", commit=_whole_commit(commit),
+    )  # fmt: skip
     for unknown in sorted(changed.keys() - original.params.keys()):
         output.say(f"{original.name} has no parameter {unknown}: it changes nothing unless the code asks for it.")
     if queue is not None:
@@ -303,6 +310,19 @@ def clone(
     output.say(f"Waits in queue {queue}: {copy.url}")
     if wait:
         _wait(copy)
+
+
+def _whole_commit(text: str) -> str:
+    """The whole hash of a commit: as it was given, or what git makes of it in the current folder."""
+    if not text or re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        return text
+    found = Git(Path.cwd()).says("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
+    if found is None:
+        raise Invalid(
+            f"git knows no commit {text} in {Path.cwd()}",
+            hint="give the whole hash, or ask in a clone of the repository",
+        )
+    return found
 
 
 @runs.command("edit")
