@@ -31,6 +31,8 @@ SUBJECTS = {
     "queue": "a thousand runs that do nothing",
     "agents": "two thousand agents that wait",
     "environment": "an environment that nobody has built before",
+    "data_tree": "a data version of a million files",
+    "data_versions": "a data version: commit, get, and the next one",
 }
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
@@ -87,7 +89,7 @@ def machine(bench: Bench) -> dict[str, Any]:
         for name in ("larder", "msgspec", "starlette", "uvicorn", "sqlalchemy", "numpy", "zstandard", "tsdownsample")
     }
     if bench.peers:
-        versions |= {name: bench.peers.version(name) for name in ("mlflow", "tensorboardX")}
+        versions |= {name: bench.peers.version(name) for name in ("mlflow", "tensorboardX", "dvc")}
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0)),

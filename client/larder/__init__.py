@@ -6,6 +6,7 @@ TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it 
 if TYPE_CHECKING:
     from typing import Any
 
+    from larder import data
     from larder.recording import Run, current, init
     from larder.runs import RecordedRun, compare
     from larder.runs import find as runs
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from larder.submission import submit
 
 __version__ = "0.1.0"
-__all__ = ["RecordedRun", "Run", "__version__", "compare", "current", "init", "run", "runs", "submit"]
+__all__ = ["RecordedRun", "Run", "__version__", "compare", "current", "data", "init", "run", "runs", "submit"]
 
 _HOMES = {
     "RecordedRun": ("larder.runs", "RecordedRun"),
@@ -27,8 +28,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> "Any":
-    if name == "runs":
-        return import_module("larder.runs")  # a module that can be called: `larder.runs(project="bakery")`
+    if name in ("runs", "data"):  # the first is a module that can be called: `larder.runs(project="bakery")`
+        return import_module(f"larder.{name}")
     if name in _HOMES:
         module, attribute = _HOMES[name]
         value = globals()[name] = getattr(import_module(module), attribute)

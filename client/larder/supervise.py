@@ -335,11 +335,12 @@ def main(
     group: Group | None = None,
     env: Mapping[str, str] | None = None,
     output: int = 1,
+    begun: Callable[[str], None] = lambda run: None,
 ) -> Recorded:
     """Run a command and record it.
 
     With a `group` it is started as several processes. `env` comes on top of our environment; to `output` goes what the
-    command writes to its standard output.
+    command writes to its standard output. `begun` is told the id of the run before the command starts.
     """
     program = shutil.which(argv[0])
     if program is None:
@@ -359,6 +360,7 @@ def main(
     argv = fact["argv"]
     run.record_fact("command", fact)
     run.source("console", "active")
+    begun(run.id)
     began = time.monotonic()
     looked = not found
 

@@ -138,6 +138,40 @@ class Transport:
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from error
 
+    def read_from(self, url: str, begin: int, end: int) -> bytes:
+        """Bytes `begin` to `end` (not included) of what lies at a whole address elsewhere, which sees no token of ours."""
+        headers = {"Range": f"bytes={begin}-{end - 1}", "User-Agent": "larder-python"}
+        try:
+            answer = self._http().request("GET", url, headers=headers, retries=False, timeout=self._limits(0.0))
+        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            raise errors.Unavailable(f"{_place(url)} cannot be reached ({_short(error)})") from error
+        if answer.status == 404:
+            raise errors.NotFound(f"{_place(url)} is not there")
+        if answer.status not in (200, 206):
+            raise errors.Unavailable(f"{_place(url)} answers {answer.status}")
+        # Who does not know ranges answers all.
+        return answer.data if answer.status == 206 else answer.data[begin:end]
+
+    def stream_from(self, url: str) -> Iterator[bytes]:
+        """All bytes of what lies at a whole address elsewhere, piece by piece; it sees no token of ours."""
+        try:
+            answer = self._http().request(
+                "GET",
+                url,
+                headers={"User-Agent": "larder-python"},
+                preload_content=False,
+                retries=urllib3.Retry(3, redirect=5, status=0),
+                timeout=self._limits(0.0),
+            )
+            if answer.status == 404:
+                raise errors.NotFound(f"{_place(url)} is not there")
+            if answer.status != 200:
+                raise errors.Unavailable(f"{_place(url)} answers {answer.status}")
+            yield from answer.stream(_CHUNK)
+            answer.release_conn()
+        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            raise errors.Unavailable(f"{_place(url)} cannot be reached ({_short(error)})") from error
+
     def close(self) -> None:
         """Closes idle connections."""
         if self._pool is not None:
@@ -318,6 +352,12 @@ def _result(endpoint: Endpoint[Any, Result], answer: _Answer) -> Result:
             f"The answer to {endpoint.method} {endpoint.path} makes no sense: {error}",
             hint="Is the address that of a Larder server, and of the same version?",
         ) from error
+
+
+def _place(url: str) -> str:
+    """An address as it may be shown: what is behind the question mark may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 def _short(error: object) -> str:

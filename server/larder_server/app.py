@@ -30,6 +30,8 @@ from larder.contract.errors import LarderError, NotFound, Unauthenticated
 from larder.contract.tenants import Identity, IssuedToken, NewToken
 from larder_server import page_links
 from larder_server.comparisons import api as comparisons_api
+from larder_server.datasets import api as datasets_api
+from larder_server.datasets import jobs as datasets_jobs
 from larder_server.kernel import events_api, objects_api, openapi, schema
 from larder_server.kernel.actions import Actions
 from larder_server.kernel.context import Context
@@ -41,7 +43,7 @@ from larder_server.kernel.memory import Memory
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event, Handlers
 from larder_server.kernel.routing import Route
-from larder_server.kernel.runtime import Background, Runtime, Timer, system
+from larder_server.kernel.runtime import Background, Chore, Runtime, Timer, system
 from larder_server.projects import api as projects_api
 from larder_server.queues import api as queues_api
 from larder_server.queues import events as queues_events
@@ -51,6 +53,8 @@ from larder_server.runs import api as runs_api
 from larder_server.runs import events as runs_events
 from larder_server.runs import jobs as runs_jobs
 from larder_server.runs import service as runs
+from larder_server.schedules import api as schedules_api
+from larder_server.schedules import jobs as schedules_jobs
 from larder_server.settings import LOOPBACK, Settings
 from larder_server.shares import api as shares_api
 from larder_server.shares import jobs as shares_jobs
@@ -68,24 +72,34 @@ COOKIE = "larder_session"
 SIGNED_IN = "larder_signed_in"
 """A cookie without a secret, for the pages to read: somebody has signed in here, and may sign out."""
 _REMEMBERED = 30 * 86400
+ACTIONS = Actions({**runs_jobs.ACTIONS, **schedules_jobs.ACTIONS})
 ROUTES: list[Route] = [
     *tenants_api.ROUTES,
     *projects_api.ROUTES,
     *views_api.ROUTES,
     *queues_api.ROUTES,
+    *datasets_api.ROUTES,
     *runs_api.ROUTES,
     runs_api.taking(queues_api.LEASING),
+    *schedules_api.routes(ACTIONS),
     *comparisons_api.ROUTES,
     *shares_api.ROUTES,
     *events_api.ROUTES,
     *objects_api.ROUTES,
 ]
-TIMERS: list[Timer] = [*tenants_jobs.TIMERS, *queues_jobs.TIMERS, *runs_jobs.TIMERS, *shares_jobs.TIMERS]
+TIMERS: list[Timer] = [
+    *tenants_jobs.TIMERS,
+    *queues_jobs.TIMERS,
+    *datasets_jobs.TIMERS,
+    *runs_jobs.TIMERS,
+    *schedules_jobs.TIMERS,
+    *shares_jobs.TIMERS,
+]
+CHORES: list[Chore] = [*datasets_jobs.CHORES]
 HANDLERS: Handlers = {name: [handler] for name, handler in runs_jobs.HANDLERS.items()}
 NOTICES = frozenset({runs_events.LOGGED, queues_events.AGENT_SEEN})
 """Signals that open pages hear although they are in no outbox."""
 FORGETS = queues_jobs.FORGETS
-ACTIONS = Actions({"runs.enqueue": runs.enqueue})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +265,7 @@ def _application(settings: Settings, runtime: Runtime, local_secret: str) -> Sta
     guests = _Guests(runtime)
     live = Live(runtime, notices=NOTICES, version=larder.__version__)
     edge = Edge(runtime, guests.ask, COOKIE, live=live, remember=guests.remember)
-    background = Background(runtime, TIMERS, lambda: runtime.view(system(""), tenants.every_tenant))
+    background = Background(runtime, TIMERS, lambda: runtime.view(system(""), tenants.every_tenant), CHORES)
     pages = Folder(settings.pages or Path(str(resources.files("larder_server"))) / "pages")
     document = json.dumps(api_document(), indent=1)
 
@@ -413,6 +427,10 @@ _PAGES = (
     "/queues",
     "/queues/{queue:path}",
     "/agents",
+    "/datasets",
+    "/datasets/{dataset}",
+    "/datasets/{dataset}/{version}",
+    "/datasets/{dataset}/{version}/{section}",
     "/settings",
     "/settings/{section}",
 )

@@ -9,7 +9,8 @@ import pytest
 from blake3 import blake3
 from playwright.sync_api import expect
 
-from larder.contract import objects, runs
+import larder.data
+from larder.contract import datasets, objects, runs
 from larder.contract.runs import (
     ArtifactFile,
     Batch,
@@ -40,6 +41,7 @@ class World:
 
     server: object
     ids: list[str] = field(default_factory=list)
+    dataset: str = ""
 
     def pages(self):
         """The addresses to visit, by a name for screenshots."""
@@ -54,6 +56,14 @@ class World:
             "queues": "/queues",
             "queue": "/queues/default",
             "agents": "/agents",
+            "datasets": "/datasets",
+            "dataset": f"/datasets/{self.dataset}",
+            **{f"dataset-{tab}": f"/datasets/{self.dataset}/v2/{tab}" for tab in SECTIONS},
+            **{
+                f"dataset-{path}": f"/datasets/{self.dataset}/v2?file={path}"
+                for path in ("note.md", "page.html", "drawing.svg", "table.csv")
+            },
+            "dataset-pictures": f"/datasets/{self.dataset}/v2?view=grid",
             "settings": "/settings",
             "settings-tokens": "/settings/tokens",
             "share": "/share/unknown",
@@ -62,6 +72,7 @@ class World:
 
 
 TABS = ["params", "metrics", "console", "artifacts", "code", "environment", "machine", "lineage", "events"]
+SECTIONS = ["files", "statistics", "changes", "lineage", "report"]
 PAGES = list(World(server=None, ids=["a", "b"]).pages())
 
 
@@ -121,9 +132,33 @@ def plant(server):
             ),
             run_id=run.id,
         )  # fmt: skip
+    world.dataset = plant_data(server, world.ids)
     waiting = call(runs.CLONE, runs.Clone(name=EVIL), run_id=world.ids[0])
     call(runs.ENQUEUE, Enqueue(queue="default"), run_id=waiting.id)
     return world
+
+
+def plant_data(server, ids):
+    """A dataset of two versions whose every text is an attack."""
+    folder = server.home.parent / "evil"
+    inner = folder / EVIL.replace("/", "|")
+    inner.mkdir(parents=True)
+    (inner / inner.name).write_text(EVIL)
+    texts = {"note.md": MARKDOWN, "page.html": DOCUMENT, "drawing.svg": PICTURE, "table.csv": f"a,{EVIL}\n1,{EVIL}\n"}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    name, report = "bakery/evil", {EVIL: EVIL, "checks": [{EVIL: EVIL}]}
+    options = {"transport": server.transport, "progress": False}
+    larder.data.create(name, description=EVIL, transport=server.transport)
+    first = larder.data.commit(name, folder, message=EVIL, **options)
+    (folder / "table.csv").write_text(f"a,{EVIL}\n2,{EVIL}\n")
+    (folder / "drawing.svg").rename(folder / "picture.svg")
+    (folder / "drawing.svg").write_text(PICTURE + " ")
+    second = larder.data.commit(name, folder, message=EVIL, report=report, **options)
+    larder.data.alias("bakery/evil@v1", "ready", transport=server.transport)
+    for version, run, role in ((first, ids[0], "input"), (second, ids[0], "output"), (second, ids[1], "input")):
+        server.transport.call(datasets.USE, datasets.NewUse(run=run, role=role), version_id=version.id)
+    return first.dataset
 
 
 @pytest.fixture

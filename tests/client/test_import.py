@@ -34,7 +34,7 @@ def test_init_and_log_load_no_third_party_module_at_all(monkeypatch: pytest.Monk
 def test_the_public_names_are_these() -> None:
     assert (
         dir(larder)
-        == ["RecordedRun", "Run", "__version__", "compare", "current", "init", "run", "runs", "submit"]
+        == ["RecordedRun", "Run", "__version__", "compare", "current", "data", "init", "run", "runs", "submit"]
         == sorted(larder.__all__)
     )
     with pytest.raises(AttributeError, match="finish"):

@@ -16,7 +16,13 @@ OWNERS = {
     "projects": {"projects"},
     "views": {"views"},
     "queues": {"jobs", "queue_policies", "agents", "job_log"},
+    "schedules": {"event_doors", "received_events"},
     "shares": {"shares", "share_policies"},
+    "datasets": {
+        "datasets", "dataset_versions", "dataset_parts", "dataset_pins", "dataset_packs", "dataset_chunks",
+        "dataset_contents", "dataset_trees", "dataset_tags", "dataset_aliases", "dataset_moves", "dataset_uses",
+        "dataset_collections",
+    },
     "runs": {
         "runs", "run_tags", "run_facts", "run_params", "param_names", "metric_names", "metric_summaries",
         "metric_heads", "metric_blocks", "writers", "console_chunks", "artifacts",

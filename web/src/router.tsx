@@ -46,6 +46,12 @@ const queues = createRoute({
   component: lazyRouteComponent(() => import("./pages/queues")),
 });
 const agents = createRoute({ getParentRoute: () => root, path: "/agents", component: lazyRouteComponent(() => import("./pages/agents")) });
+const datasets = createRoute({ getParentRoute: () => root, path: "/datasets", component: lazyRouteComponent(() => import("./pages/datasets")) });
+const dataset = createRoute({
+  getParentRoute: () => root,
+  path: "/datasets/$dataset/{-$version}/{-$section}",
+  component: lazyRouteComponent(() => import("./pages/datasets"), "OneDataset"),
+});
 const settings = createRoute({
   getParentRoute: () => root,
   path: "/settings/{-$section}",
@@ -61,7 +67,7 @@ const share = createRoute({
 const signIn = createRoute({ getParentRoute: () => root, path: "/sign-in", component: SignIn });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, runs, project, run, compare, queues, agents, settings, share, signIn]),
+  routeTree: root.addChildren([home, runs, project, run, compare, queues, agents, datasets, dataset, settings, share, signIn]),
   parseSearch,
   stringifySearch,
   defaultPreload: "intent",

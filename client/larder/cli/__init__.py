@@ -37,6 +37,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "code": Command("Find and re-run", "Bring back the code of a run.", "larder.cli.code:code"),
     "debug": Command("Find and re-run", "Execute a run here, with a debugger.", "larder.cli.debug:debug"),
+    "data": Command("Data", "Commit, fetch, compare and check versions of data.", "larder.cli.data_more:data"),
+    "lineage": Command("Data", "See where data and runs come from, and what came of them.", "larder.cli.lineage:show"),
     "queues": Command("Execute", "See what waits and why; change its order.", "larder.cli.queues:queues"),
     "agent": Command("Execute", "Execute queued runs on this machine.", "larder.cli.agent:agent"),
     "agents": Command("Execute", "See who executes what, and end an agent.", "larder.cli.agents:agents"),

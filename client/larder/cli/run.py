@@ -1,7 +1,8 @@
 """`larder run`: run a command untouched and record it, here or on the machine of an agent."""
 
+import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -27,6 +28,13 @@ _REMOTE = (
 @click.option("--param", "-P", "params", multiple=True, metavar="NAME=VALUE", help="A parameter to record beside.")
 @click.option("--nproc-per-node", "processes", type=click.IntRange(1), metavar="N", help="Start N ranks with torchrun.")
 @click.option("--max-restarts", "restarts", type=click.IntRange(0), default=0, help="Of all ranks, when one is lost.")
+@click.option(
+    "--data",
+    "pins",
+    multiple=True,
+    metavar="ADDRESS[=FOLDER]",
+    help="Pin it to this data version: brought here, or the folder is checked; LARDER_DATA_NAME says where it lies.",
+)
 @click.option("--queue", "-q", metavar="QUEUE", help="Put it into this queue instead, for an agent to execute.")
 @click.option("--needs", metavar="NEEDS", help="What it needs of a machine, as gpus=1,memory=8GB,time=2h.")
 @click.option("--image", help="Container image to execute it in.")
@@ -79,6 +87,8 @@ def run(context: click.Context, /, command: tuple[str, ...], **options: Any) -> 
     elif options["restarts"]:
         raise click.UsageError("--max-restarts needs --nproc-per-node: it is torchrun that starts them again.")
     params = output.pairs(options["params"], "--param")
+    if options["pins"] and options["queue"] is not None:
+        raise click.UsageError("--data pins a run that starts here; for an agent, call larder.data.get in the script.")
     if options["queue"] is None:
         for parameter in context.command.params:
             if parameter.name in _REMOTE and options[parameter.name]:
@@ -106,6 +116,17 @@ def _here(
 
         ranks.launched(command, group)
         submission.needs_torch(submission.installed_for(command[0]), (), command[0])
+    env = {dry.STEPS: str(steps)} if steps else {}
+    begun: Callable[[str], None] = _nothing
+    if options["pins"]:
+        from larder.data import pinning  # as in `run`
+
+        # Refused before there is a run: what was altered, or cannot be brought, starts nothing.
+        pinned = pinning.pin(options["pins"], project=options["project"])
+        env |= {each.variable: str(each.path) for each in pinned}
+
+        begun = functools.partial(pinning.record, pinned)
+
     return supervise.main(
         command,
         project=options["project"],
@@ -114,7 +135,12 @@ def _here(
         notes=options["notes"],
         params=params,
         group=group,
-        env={dry.STEPS: str(steps)} if steps else {},
+        env=env,
+        begun=begun,
         # Beside an id on stdout nobody looks for the lines of a rehearsal.
         output=2 if steps else 1,
     )
+
+
+def _nothing(run: str) -> None:
+    """What there is to say of a run without pinned data."""

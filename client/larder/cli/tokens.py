@@ -18,10 +18,11 @@ def tokens() -> None:
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="contributor", show_default=True)
 @click.option("--name", default="", help="What the token is for.")
 @click.option("--days", type=int, default=90, show_default=True, help="Until it expires, 1 to 3650.")
+@click.option("--evaluator", is_flag=True, help="It reads the items of blind data; each such read is written down.")
 @output.as_json
-def issue(user: str, role: str, name: str, days: int, as_json: bool) -> None:
+def issue(user: str, role: str, name: str, days: int, evaluator: bool, as_json: bool) -> None:
     """Make a token for USER (yourself, if none is named) and print its secret, which is shown this once."""
-    order = tenants.NewToken(user=user, role=Role(role), name=name, days=days)
+    order = tenants.NewToken(user=user, role=Role(role), name=name, days=days, evaluator=evaluator)
     issued = config.connect().call(tenants.ISSUE_TOKEN, order)
     if as_json:
         output.document(issued)
@@ -42,10 +43,11 @@ def ls(as_json: bool) -> None:
         return
     rows = [
         {"id": token.id, "user": token.user, "role": token.role.value, "name": token.name}
-        | {"expires": output.moment(token.expires)}
+        | {"expires": output.moment(token.expires), "reads blind data": "yes" if token.evaluator else ""}
         for token in found
     ]
-    output.table(rows, ["id", "user", "role", "name", "expires"])
+    columns = ["id", "user", "role", "name", "expires"]
+    output.table(rows, [*columns, "reads blind data"] if any(token.evaluator for token in found) else columns)
 
 
 @tokens.command("revoke")

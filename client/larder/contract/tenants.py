@@ -10,6 +10,7 @@ class Identity:
     """Who a token speaks for. With `run`, the token is that run's own: it reads, and writes for this run only.
 
     With `share`, it is that of a share: it reads what the share names and nothing else. `token` is the id of the token itself.
+    With `evaluator` it opens what is blind.
     """
 
     tenant: str
@@ -19,19 +20,22 @@ class Identity:
     run: str = ""
     share: str = ""
     token: str = ""
+    evaluator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewToken:
     """A wish for a token; `days` until it expires (1 to 3650); for oneself when `user` is empty.
 
-    Who is no admin makes tokens for themselves only, with no more rights than they have, for at most 365 days.
+    Who is no admin makes tokens for themselves only, with no more rights than they have, for at most 365 days. Only an
+    admin makes one with `evaluator`: it reads the items of blind datasets, and each such read is written down.
     """
 
     user: str = ""
     role: Role = Role.CONTRIBUTOR
     name: str = ""
     days: int = 90
+    evaluator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Token:
     created: int
     expires: int
     last_used: int | None = None
+    evaluator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

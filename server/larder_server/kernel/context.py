@@ -31,6 +31,8 @@ class Context:
     run: str = ""
     share: str = ""
     token: str = ""
+    evaluator: bool = False
+    """Whether the token opens what is blind."""
     notes: Notes = field(default_factory=Notes)
     awaited: frozenset[str] = frozenset()
     lease_seconds: float = 30.0

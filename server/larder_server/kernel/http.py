@@ -27,8 +27,9 @@ from larder_server.kernel import bounds
 from larder_server.kernel.context import Context, require
 from larder_server.kernel.live import Live
 from larder_server.kernel.outbox import Event
-from larder_server.kernel.routing import Download, From, Route, Written
+from larder_server.kernel.routing import Download, From, Route, Stream, Written
 from larder_server.kernel.runtime import Runtime
+from larder_server.kernel.steps import Steps
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class Edge:
             _from_query(request.query_params, Nothing)
             raw = await _body(request)
             self.telemetry.bytes_in.inc(len(raw))
+            if route.foreign is not None and (body := route.foreign(request.headers, raw)) is not None:
+                return body
             if not raw and endpoint.body is Nothing:
                 return Nothing()
             assert read_json is not None and read_msgpack is not None
@@ -135,6 +138,9 @@ class Edge:
                 context.require(endpoint.role)
                 return route.answer(context, body, **arguments)
 
+            if route.steps:
+                steps = Steps(runtime=self._runtime, identity=identity, role=endpoint.role)
+                return await to_thread.run_sync(lambda: route.answer(steps, body, **arguments))
             run = self._runtime.view if endpoint.method == "GET" else self._runtime.transact
             return await to_thread.run_sync(run, identity, work)
 
@@ -165,6 +171,8 @@ class Edge:
                         answer = await perform(identity, body, arguments)
                     if isinstance(answer, Download):
                         response = await self._download(request, identity, answer)
+                    elif isinstance(answer, Stream):
+                        response = self._stream(request, answer)
                     elif isinstance(answer, Written):
                         response = self._write(identity, answer, endpoint.role)
                     else:
@@ -264,22 +272,23 @@ class Edge:
         return Response(_to_json.encode(answer), status, media_type="application/json")
 
     async def _download(self, request: Request, identity: Identity, item: Download) -> Response:
-        show = item.media_type in SHOWN
-        name = quote(item.name.rsplit("/", 1)[-1])
-        headers = {
-            "content-disposition": f"{'inline' if show else 'attachment'}; filename*=UTF-8''{name}",
-            "etag": f'"{item.hash}"',
-            "cache-control": "private, no-cache",
-            # what a user uploaded never runs as a page of ours
-            "content-security-policy": SHOWN[item.media_type] if show else "sandbox",
-            "x-content-type-options": "nosniff",
-        }
+        headers = _of_file(item.name, item.media_type, tag=item.hash)
         if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         chunks = await to_thread.run_sync(self._runtime.objects.chunks, identity.tenant, item.hash)
         return StreamingResponse(
             chunks,
-            media_type=item.media_type if show else "application/octet-stream",
+            media_type=item.media_type if item.media_type in SHOWN else "application/octet-stream",
+            headers={**headers, "content-length": str(item.size)},
+        )
+
+    def _stream(self, request: Request, item: Stream) -> Response:
+        headers = _of_file(item.name, item.media_type, tag=item.tag)
+        if item.tag and headers["etag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return StreamingResponse(
+            item.pieces,
+            media_type=item.media_type if item.media_type in SHOWN else "application/octet-stream",
             headers={**headers, "content-length": str(item.size)},
         )
 
@@ -317,6 +326,18 @@ class Edge:
         if error.status == 401:
             response.headers["www-authenticate"] = "Bearer"
         return response
+
+
+def _of_file(name: str, media_type: str, *, tag: str) -> dict[str, str]:
+    """The headers of a file: what a user uploaded never runs as a page of ours."""
+    show = media_type in SHOWN
+    headers = {
+        "content-disposition": f"{'inline' if show else 'attachment'}; filename*=UTF-8''{quote(name.rsplit('/', 1)[-1])}",
+        "cache-control": "private, no-cache" if tag else "no-store",
+        "content-security-policy": SHOWN[media_type] if show else "sandbox",
+        "x-content-type-options": "nosniff",
+    }
+    return {**headers, "etag": f'"{tag}"'} if tag else headers
 
 
 def _check_run(identity: Identity, endpoint: Endpoint[Any, Any]) -> None:

@@ -3,18 +3,21 @@
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import obstore
 from blake3 import blake3
-from obstore.exceptions import AlreadyExistsError, NotFoundError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.exceptions import AlreadyExistsError, GenericError, NotFoundError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
 
 from larder.contract.errors import Invalid, NotFound, Unavailable
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _CHUNK = 1 << 20
+_AT_ONCE = 24 << 20
+"""Bytes of an object that is handed to the store in one piece, such as a pack of a data version: in parts it takes longer."""
 
 
 class ObjectStore:
@@ -80,7 +83,7 @@ class ObjectStore:
                 raise Invalid(f"the bytes do not have the hash {hash[:12]}…: they were cut or changed on the way",
                               field="hash", hint="send the file again")  # fmt: skip
             spool.seek(0)
-            if spool.seek(0, os.SEEK_END) <= 8 * _CHUNK:
+            if spool.seek(0, os.SEEK_END) <= _AT_ONCE:
                 spool.seek(0)
                 try:
                     await obstore.put_async(self._store, path, spool.read(), mode="create")
@@ -105,6 +108,37 @@ class ObjectStore:
         except (NotFoundError, FileNotFoundError):
             raise NotFound(f"object {hash[:12]}… is not in the store") from None
         return (bytes(chunk) for chunk in answer.stream(min_chunk_size=_CHUNK))
+
+    def ranges(self, tenant: str, hash: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Some bytes of an object, for each begin and end (not included); NotFound when it is not there or shorter."""
+        if not ranges:
+            return []
+        path = _path(tenant, hash)
+        try:
+            found = obstore.get_ranges(
+                self._store, path, starts=[begin for begin, _ in ranges], ends=[end for _, end in ranges]
+            )
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"object {hash[:12]}… is not in the store") from None
+        except GenericError as problem:  # the words for a range behind the end differ from store to store
+            raise NotFound(f"object {hash[:12]}… does not have these bytes") from problem
+        data = [bytes(part) for part in found]
+        if any(len(part) != end - begin for part, (begin, end) in zip(data, ranges, strict=True)):
+            raise NotFound(f"object {hash[:12]}… does not have these bytes")
+        return data
+
+    def delete(self, tenant: str, hash: str) -> None:
+        """Remove an object for good; nothing when it is not there. Who calls this knows that nobody needs it."""
+        try:
+            obstore.delete(self._store, _path(tenant, hash))
+        except (NotFoundError, FileNotFoundError):
+            pass
+
+    def signed(self, tenant: str, hash: str, *, seconds: int) -> str:
+        """An address that reads the object straight from the store for so long; empty where the store has none."""
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return ""
+        return obstore.sign(self._store, "GET", _path(tenant, hash), timedelta(seconds=seconds))
 
 
 def _path(tenant: str, hash: str) -> str:

@@ -1,6 +1,6 @@
 """Bind an endpoint to the function that answers it; the types must agree."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate
 
@@ -9,6 +9,7 @@ from larder_server.kernel.context import Context
 from larder_server.kernel.memory import Recollection
 from larder_server.kernel.objects import ObjectStore
 from larder_server.kernel.outbox import Event
+from larder_server.kernel.steps import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,20 @@ class Written:
     name: str
     media_type: str
     parts: Iterable[Callable[[Context], bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What an endpoint with a `Bytes` result answers when it has the bytes in pieces, `size` together.
+
+    `media_type` as with a `Download`; `tag` names the bytes for a browser that has them already.
+    """
+
+    name: str
+    size: int
+    pieces: Iterator[bytes]
+    media_type: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +81,13 @@ class Route:
     endpoint: Endpoint[Any, Any]
     answer: Callable[..., Any]
     waiting: Waiting | None = None
+    steps: bool = False
+    """The answer opens its views and transactions itself."""
+    foreign: "Foreign | None" = None
 
+
+Foreign = Callable[[Mapping[str, str], bytes], Any]
+"""Reads a body out of headers and bytes, where others say how it travels; None where it travels as all others do."""
 
 Upload = Callable[[ObjectStore, str, AsyncIterator[bytes], str], Awaitable[None]]
 
@@ -76,9 +97,20 @@ def bind(
     answer: Callable[Concatenate[Context, Body, ...], Result],
     *,
     waiting: Waiting | None = None,
+    foreign: Foreign | None = None,
 ) -> Route:
     """Answer with a function of context, body and the path's arguments."""
-    return Route(endpoint=endpoint, answer=answer, waiting=waiting)
+    return Route(endpoint=endpoint, answer=answer, waiting=waiting, foreign=foreign)
+
+
+def bind_steps(endpoint: Endpoint[Body, Result], answer: Callable[Concatenate[Steps, Body, ...], Result]) -> Route:
+    """Answer with a function that opens its views and transactions itself: for what would lock the others out too long."""
+    return Route(endpoint=endpoint, answer=answer, steps=True)
+
+
+def bind_stream(endpoint: Endpoint[Body, Bytes], answer: Callable[Concatenate[Steps, Body, ...], Stream]) -> Route:
+    """Answer with bytes in pieces, by a function that opens its views and transactions itself."""
+    return Route(endpoint=endpoint, answer=answer, steps=True)
 
 
 def bind_download(

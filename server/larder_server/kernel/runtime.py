@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Timer = tuple[float, Callable[[Context], object]]
+Chore = tuple[float, Callable[["Runtime", Identity], object]]
+"""Seconds from one end to the next beginning, and work that opens its views and transactions itself."""
 SYSTEM = "system"
 TICK = 0.5
 
@@ -166,6 +168,7 @@ class Runtime:
             run=identity.run,
             token=identity.token,
             share=identity.share,
+            evaluator=identity.evaluator,
             notes=self.notes,
             awaited=frozenset(self.handlers),
             lease_seconds=self.lease_seconds,
@@ -174,10 +177,18 @@ class Runtime:
 
 
 class Background:
-    """Two threads beside the requests: one hands out events, one performs the slices' timers for every tenant."""
+    """Threads beside the requests: one hands out events, one performs the slices' timers for every tenant, one their
+    chores, which take long and open their transactions themselves."""
 
-    def __init__(self, runtime: Runtime, timers: Iterable[Timer], tenants: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        timers: Iterable[Timer],
+        tenants: Callable[[], Sequence[str]],
+        chores: Iterable[Chore] = (),
+    ) -> None:
         self._runtime, self._timers, self._tenants = runtime, list(timers), tenants
+        self._chores = list(chores)
         self._stop = threading.Event()
         self._offset = self._runtime.clock.now() / 1_000_000 - time.monotonic()
         """Seconds between the clock, which may be set, and one that only goes forward."""
@@ -186,6 +197,8 @@ class Background:
             threading.Thread(target=self._dispatch, name="larder-dispatch", daemon=True),
             threading.Thread(target=self._tick, name="larder-timers", daemon=True),
         ]
+        if self._chores:
+            self._threads.append(threading.Thread(target=self._work, name="larder-chores", daemon=True))
         if not runtime.database.sqlite:
             self._threads.append(threading.Thread(target=self._overhear, name="larder-bell", daemon=True))
 
@@ -266,6 +279,19 @@ class Background:
                     if isinstance(problem, Unavailable | sa.exc.DBAPIError):
                         self._runtime.listen_anew()
                     log.exception("timer %s failed; trying again", getattr(work, "__name__", work))
+
+    def _work(self) -> None:
+        due = [time.monotonic() + seconds for seconds, _ in self._chores]
+        while not self._stop.wait(TICK):
+            for index, (seconds, work) in enumerate(self._chores):
+                if time.monotonic() < due[index] or self._stop.is_set():
+                    continue
+                due[index] = time.monotonic() + seconds
+                try:
+                    for tenant in self._tenants():
+                        work(self._runtime, system(tenant))
+                except Exception:  # as above
+                    log.exception("chore %s failed; trying again", getattr(work, "__name__", work))
 
     def _pause(self) -> bool:
         """Wait for the next tick; whether it is the end. A machine that slept and a clock that jumped are noticed."""

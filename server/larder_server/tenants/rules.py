@@ -127,6 +127,8 @@ def may_issue(order: NewToken, *, user: str, asking: str, held: Role) -> None:
     """Denied, unless an admin asks, for a token of somebody else, with more rights, or for more than a year."""
     if held.includes(Role.ADMIN):
         return
+    if order.evaluator:
+        raise Denied("only an admin makes tokens that open what is blind", field="evaluator")
     if user != asking:
         raise Denied(f"only an admin makes tokens for others; this token is {asking}'s", field="user")
     if not held.includes(order.role):

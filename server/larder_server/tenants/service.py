@@ -45,10 +45,11 @@ def issue(context: Context, order: NewToken) -> IssuedToken:
     rules.may_issue(order, user=user, asking=context.user, held=context.role)
     now = context.clock.now()
     store.ensure_user(context, name=user, role=order.role, now=now)
-    token = Token(id=new_id(), user=user, role=order.role, name=name, created=now, expires=now + lifetime)
+    token = Token(id=new_id(), user=user, role=order.role, name=name, created=now, expires=now + lifetime,
+                  evaluator=order.evaluator)  # fmt: skip
     secret = rules.new_secret(context.tenant, token.id)
     store.insert_token(context, token, digest=secret.digest)
-    context.emit(events.token_issued(token.id, user=token.user, role=token.role))
+    context.emit(events.token_issued(token.id, user=token.user, role=token.role, evaluator=token.evaluator))
     return IssuedToken(token=token, secret=str(secret))
 
 
@@ -69,7 +70,8 @@ def recognise(context: Context, secret: rules.Secret) -> Guest | None:
     if used is None or now - used >= USED_EVERY:
         context.note(_USED, token.id, used := now)
     identity = Identity(
-        tenant=context.tenant, user=token.user, role=token.role, team=found.team, token=token.id
+        tenant=context.tenant, user=token.user, role=token.role, team=found.team, token=token.id,
+        evaluator=token.evaluator,
     )  # fmt: skip
     return Guest(identity=identity, token=token.id, expires=token.expires, used=used)
 
@@ -111,7 +113,7 @@ def whoami(context: Context, _: Nothing) -> Identity:
     """Who asks."""
     return Identity(
         tenant=context.tenant, user=context.user, role=context.role, team=context.team, run=context.run,
-        token=context.token,
+        token=context.token, evaluator=context.evaluator,
     )  # fmt: skip
 
 

@@ -35,8 +35,8 @@ def ensure_user(context: Context, *, name: str, role: Role, now: int) -> None:
 
 def insert_token(context: Context, token: Token, *, digest: str) -> None:
     context.db.change(
-        "insert into tokens (tenant, id, actor, role, name, digest, created, expires)"
-        " values (:tenant, :id, :actor, :role, :name, :digest, :created, :expires)",
+        "insert into tokens (tenant, id, actor, role, name, digest, created, expires, evaluator)"
+        " values (:tenant, :id, :actor, :role, :name, :digest, :created, :expires, :evaluator)",
         id=token.id,
         actor=token.user,
         role=token.role,
@@ -44,6 +44,7 @@ def insert_token(context: Context, token: Token, *, digest: str) -> None:
         digest=digest,
         created=token.created,
         expires=token.expires,
+        evaluator=int(token.evaluator),
     )
 
 
@@ -57,7 +58,7 @@ class Found:
 
 def token_with_digest(context: Context, id: str, *, digest: str, now: int) -> Found | None:
     row = context.db.one(
-        "select t.id, t.actor, t.role, t.name, t.created, t.expires, t.last_used, u.team from tokens t"
+        "select t.id, t.actor, t.role, t.name, t.created, t.expires, t.last_used, t.evaluator, u.team from tokens t"
         " left join users u on u.tenant = t.tenant and u.name = t.actor where t.tenant = :tenant and t.id = :id"
         " and t.digest = :digest and t.expires > :now and t.revoked is null",
         id=id,
@@ -101,7 +102,7 @@ def set_team(context: Context, name: str, *, team: str) -> bool:
 
 def living_tokens(context: Context, *, now: int) -> list[Token]:
     rows = context.db.execute(
-        "select id, actor, role, name, created, expires, last_used from tokens where tenant = :tenant"
+        "select id, actor, role, name, created, expires, last_used, evaluator from tokens where tenant = :tenant"
         " and expires > :now and revoked is null order by created",
         now=now,
     )
@@ -118,7 +119,7 @@ def revoke(context: Context, id: str, *, now: int) -> bool:
 
 def _token(row: Row[Any]) -> Token:
     return Token(id=row.id, user=row.actor, role=Role(row.role), name=row.name, created=row.created,
-                 expires=row.expires, last_used=row.last_used)  # fmt: skip
+                 expires=row.expires, last_used=row.last_used, evaluator=bool(row.evaluator))  # fmt: skip
 
 
 def every_tenant(context: Context) -> list[str]:

@@ -175,6 +175,8 @@ export const api = {
     call("POST", path, { body: {}, ...options }) as Promise<Answer<P, "post">>,
   patch: <P extends PathsWith<"patch">>(path: P, ...[options]: Arguments<P, "patch">) =>
     call("PATCH", path, { body: {}, ...options }) as Promise<Answer<P, "patch">>,
+  put: <P extends PathsWith<"put">>(path: P, ...[options]: Arguments<P, "put">) =>
+    call("PUT", path, { body: {}, ...options }) as Promise<Answer<P, "put">>,
   delete: <P extends PathsWith<"delete">>(path: P, ...[options]: Arguments<P, "delete">) =>
     call("DELETE", path, options) as Promise<Answer<P, "delete">>,
   /** The answer itself, for streams, files and texts. */

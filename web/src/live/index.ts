@@ -137,6 +137,7 @@ function made(event: LiveEvent): [QueryKey, number][] {
   if (event.name === "queues.agent_seen") return [[["agents"], 500]];
   if (noun === "runs") return [[["run", event.subject], 0], [["runs"], 0], [["home"], 500], [["compare"], 500]];
   if (noun === "queues") return [[["queues"], 0], [["agents"], 0], ...(event.name === "queues.lease_expired" ? [[["run", event.subject], 0] as [QueryKey, number]] : [])];
+  if (event.name === "datasets.used") return [[["datasets", "uses"], 500]];
   if (noun === "projects") return [[["projects"], 0], [["home"], 0]];
   if (noun === "tenants") return [[["tokens"], 0], [["users"], 0], [["whoami"], 0]];
   return [[[noun], 0]];

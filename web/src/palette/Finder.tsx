@@ -45,6 +45,14 @@ export default function Finder({ onClose }: { onClose: () => void }) {
     placeholderData: keepPreviousData,
     staleTime: 5_000,
   });
+  const sets = useQuery({
+    queryKey: ["datasets", "look-up", asked],
+    queryFn: ({ signal }) => api.get("/v1/datasets", { query: { text: asked, limit: 6 }, signal }),
+    placeholderData: keepPreviousData,
+    staleTime: 5_000,
+    enabled: asked.length > 1,
+  });
+  const datasets = asked.length > 1 ? (sets.data?.datasets ?? []) : [];
   const go = (run: () => unknown) => {
     onClose();
     void run();
@@ -54,6 +62,7 @@ export default function Finder({ onClose }: { onClose: () => void }) {
     { label: "Runs", words: "table experiments search", icon: "play", run: () => void navigate({ to: "/runs" }) },
     { label: "Queues", words: "waiting jobs", icon: "menu", run: () => void navigate({ to: "/queues/{-$queue}", params: {} }) },
     { label: "Agents", words: "machines workers gpu", icon: "panel", run: () => void navigate({ to: "/agents" }) },
+    { label: "Data", words: "datasets versions files", icon: "archive", run: () => void navigate({ to: "/datasets" }) },
     { label: "Settings", words: "profile me", icon: "settings", run: () => void navigate({ to: "/settings/{-$section}", params: {} }) },
     { label: "Make a token", words: "tokens secret login api key", icon: "plus", run: () => void navigate({ to: "/settings/{-$section}", params: { section: "tokens" }, search: { new: "1" } as never }) },
     { label: "Shares", words: "links public", icon: "share", run: () => void navigate({ to: "/settings/{-$section}", params: { section: "shares" } }) },
@@ -73,7 +82,7 @@ export default function Finder({ onClose }: { onClose: () => void }) {
   // what was found for another text is shown until the answer is here, but Enter does not take it
   const answered = data !== undefined && asked === text.trim() && !isPlaceholderData;
   const hits = KINDS.flatMap(({ kind }) => (data?.hits ?? []).filter((hit) => hit.kind === kind));
-  const first = fitting[0] ? `action ${fitting[0].label}` : answered && hits[0] ? valueOf(hits[0]) : low ? "search all runs" : "";
+  const first = fitting[0] ? `action ${fitting[0].label}` : answered && hits[0] ? valueOf(hits[0]) : answered && datasets[0] ? `dataset ${datasets[0].id}` : low ? "search all runs" : "";
   const [value, setValue] = useState("");
   const [chosenFor, setChosenFor] = useState("");
   if (chosenFor !== first) {
@@ -108,7 +117,7 @@ export default function Finder({ onClose }: { onClose: () => void }) {
         <Command.Input ref={input} value={text} onValueChange={setText} placeholder="A run, a project, a number, a page, an action …" />
       </div>
       <Command.List className={styles.list} label="Found" aria-busy={!answered}>
-        {low && !isPending && answered && !data?.hits.length && !fitting.length && (
+        {low && !isPending && answered && !data?.hits.length && !datasets.length && !fitting.length && (
           <p className={styles.none} role="status">
             Nothing is called so.
           </p>
@@ -143,6 +152,20 @@ export default function Finder({ onClose }: { onClose: () => void }) {
             </Command.Group>
           );
         })}
+        {low && datasets.length > 0 && (
+          <Command.Group heading="Datasets">
+            {datasets.map((one) => (
+              <Command.Item
+                key={one.id} value={`dataset ${one.id}`} className={styles.item}
+                onSelect={() => go(() => void navigate({ to: "/datasets/$dataset/{-$version}/{-$section}", params: { dataset: one.id, version: undefined, section: undefined } } as never))}
+              >
+                <Icon name="archive" />
+                <span className={`clip ${styles.title}`}>{one.name}</span>
+                <span className="quiet small clip">{[one.project, one.newest ? `v${one.newest.number}` : "no version yet"].join(" · ")}</span>
+              </Command.Item>
+            ))}
+          </Command.Group>
+        )}
         {low && (
           <Command.Group heading="All runs">
             <Command.Item value="search all runs" className={styles.item} onSelect={() => go(() => void navigate({ to: "/runs", search: { text: text.trim() } as never }))}>

@@ -17,6 +17,7 @@ const PAGES = [
   { to: "/runs", label: "Runs" },
   { to: "/queues/{-$queue}", label: "Queues" },
   { to: "/agents", label: "Agents" },
+  { to: "/datasets", label: "Data" },
 ] as const;
 
 export function Shell() {
@@ -50,6 +51,7 @@ function Whole() {
       "Shift+R": { label: "Runs", run: () => void navigate({ to: "/runs" }) },
       "Shift+Q": { label: "Queues", run: () => void navigate({ to: "/queues/{-$queue}", params: { queue: undefined } }) },
       "Shift+A": { label: "Agents", run: () => void navigate({ to: "/agents" }) },
+      "Shift+D": { label: "Data", run: () => void navigate({ to: "/datasets" }) },
     },
     { scope: "Everywhere" },
   );

@@ -5,6 +5,7 @@ import { useMemo, useRef, useState } from "react";
 
 import { address, api, type Answer } from "@/api/client";
 import { bytes, count, number, plural } from "@/format";
+import type { ChangeSearch, Search } from "@/nav";
 import { Dialog, Num, SearchBox, SkeletonLines } from "@/ui";
 
 import { usePlace } from "./context";
@@ -31,7 +32,7 @@ export function lossColumn(table: Table): number {
 }
 
 export function DataTable({ artifact, path, worstFirst = false }: { artifact: Artifact; path: string; worstFirst?: boolean }) {
-  const { id } = usePlace();
+  const { id, values, change } = usePlace();
   const file = artifact.files.find((one) => one.path === path)!;
   const format = formatOf(artifact, path) ?? "csv";
   const pictures = useMemo(() => new Set(artifact.files.map((one) => one.path).filter((one) => /\.(png|jpe?g|gif|webp|svg|avif|bmp)$/i.test(one))), [artifact]);
@@ -48,11 +49,20 @@ export function DataTable({ artifact, path, worstFirst = false }: { artifact: Ar
   if (file.size > LARGEST) return <p className="quiet">This table has {bytes(file.size)}; tables up to {bytes(LARGEST)} are shown. Download it to look at it.</p>;
   if (found.error) return <p className="quiet">This table cannot be read here: {found.error.message}. Download it to look at it.</p>;
   if (!found.data) return <SkeletonLines lines={8} />;
-  return <Rows table={found.data} artifact={artifact} pictures={pictures} worstFirst={worstFirst} />;
+  return (
+    <Rows
+      table={found.data} artifact={artifact} pictures={pictures} worstFirst={worstFirst} values={values} change={change}
+      source={(path) => address("/v1/runs/{run_id}/artifact-file", { params: { run_id: id }, query: { name: artifact.name, path, version: artifact.version, show: true } })}
+    />
+  );
 }
 
-function Rows({ table, artifact, pictures, worstFirst }: { table: Table; artifact: Artifact; pictures: ReadonlySet<string>; worstFirst: boolean }) {
-  const { id, values, change } = usePlace();
+/** The rows of any table; `source` tells where a browser finds a picture that a cell names by its path. */
+export function Rows({
+  table, artifact, pictures, worstFirst = false, values, change, source: sourceOf,
+}: {
+  table: Table; artifact: { name: string }; pictures: ReadonlySet<string>; worstFirst?: boolean; values: Search; change: ChangeSearch; source: (path: string) => string;
+}) {
   const [open, setOpen] = useState<number | null>(null);
   const box = useRef<HTMLDivElement>(null);
   const said = values.by;
@@ -69,8 +79,7 @@ function Rows({ table, artifact, pictures, worstFirst }: { table: Table; artifac
   const items = virtual.getVirtualItems();
   const before = items[0]?.start ?? 0;
   const after = virtual.getTotalSize() - (items[items.length - 1]?.end ?? 0);
-  const picture = (cell: Cell) =>
-    pictureOf(cell, pictures, (path) => address("/v1/runs/{run_id}/artifact-file", { params: { run_id: id }, query: { name: artifact.name, path, version: artifact.version, show: true } }));
+  const picture = (cell: Cell) => pictureOf(cell, pictures, sourceOf);
   const sort = (name: string, index: number) => {
     const first = table.columns[index]!.kind === "number";
     if (index !== by) change({ by: name, desc: first ? "1" : "0" }, { replace: true });

@@ -4,6 +4,8 @@ import { Link } from "@tanstack/react-router";
 
 import { api, type Answer } from "@/api/client";
 import { count, shortId, value as shown } from "@/format";
+import { useUses, type Use } from "@/pages/datasets/data";
+import { UseList } from "@/pages/datasets/Uses";
 import { Empty, ProblemBanner, SkeletonLines, StatusBadge, Time } from "@/ui";
 
 import { record, text, usePlace } from "./context";
@@ -17,12 +19,14 @@ export default function LineageTab() {
     queryKey: ["run", id, "lineage"],
     queryFn: ({ signal }) => api.get("/v1/runs/{run_id}/lineage", { params: { run_id: id }, signal }),
   });
+  const uses = useUses({ run: id });
   if (found.error) return <ProblemBanner error={found.error} retry={() => void found.refetch()} />;
-  if (!found.data) return <SkeletonLines lines={6} />;
+  if (!found.data || uses.isPending) return <SkeletonLines lines={6} />;
   const { ancestors, children, children_total, cut } = found.data;
   const data = record(run.facts.data);
   const used = record(run.facts.continued);
-  if (!ancestors.length && !children.length && !cut && !Object.keys(data).length)
+  const versions = uses.data?.uses ?? [];
+  if (!ancestors.length && !children.length && !cut && !Object.keys(data).length && !versions.length)
     return (
       <Empty title="It stands alone">
         <p>Nothing was made from this run yet, and it was made from no other. Clone it, or continue from one of its checkpoints.</p>
@@ -54,6 +58,8 @@ export default function LineageTab() {
           ))}
         </div>
       </div>
+      <Versions title="Read" uses={versions.filter((one) => one.role !== "output")} />
+      <Versions title="Wrote" uses={versions.filter((one) => one.role === "output")} />
       {children.length > 0 && (
         <section className={styles.section} aria-label="Made from it">
           <div className={styles.sectionHead}>
@@ -69,6 +75,20 @@ export default function LineageTab() {
         </section>
       )}
     </div>
+  );
+}
+
+/** Versions of data that the run read or wrote. */
+function Versions({ title, uses }: { title: string; uses: Use[] }) {
+  if (!uses.length) return null;
+  return (
+    <section className={styles.section} aria-label={`Data that it ${title.toLowerCase()}`}>
+      <div className={styles.sectionHead}>
+        <h2>Data that it {title.toLowerCase()}</h2>
+        <span className="quiet small tabular">{count(uses.length)}</span>
+      </div>
+      <UseList uses={uses} withVersion withRun={false} />
+    </section>
   );
 }
 

@@ -1,0 +1,1 @@
+"""Data versions: named, immutable trees of files, deduplicated by content."""
