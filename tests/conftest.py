@@ -17,8 +17,9 @@ os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "testing")
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the developer's own Larder folder."""
-    for name in [name for name in os.environ if name.startswith("LARDER_")]:
+    """No test reads or writes the developer's own Larder folder, or knows how wide a terminal is."""
+    # a library that some test has loaded may have set the width: tables would be cut where a program reads them
+    for name in [name for name in os.environ if name.startswith("LARDER_") or name == "COLUMNS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LARDER_HOME", str(tmp_path_factory.mktemp("larder-home")))
 
