@@ -39,10 +39,10 @@ def measure(bench: Bench) -> Iterator[Row]:
                   bar=700, note=f"{mounted} of {CHARTS} are mounted")  # fmt: skip
         page = signed_in(browser, server)
         page.goto(address)
-        page.wait_for_function(VISIBLE)
+        shown(page, VISIBLE)
         yield Row(what="the pointer over a chart: a frame", value=_hover(page), unit="ms", bar=1000 / 60 * 1.2)
         page.goto(f"{server.url}/runs/{run_id}/metrics?find=layer/00")
-        page.wait_for_function("document.querySelectorAll('figure canvas').length === 1")
+        shown(page, "document.querySelectorAll('figure canvas').length === 1")
         yield Row(what="a point from its logging to the page", value=median(_arrives(server, page, run_id, rounds)),
                   unit="ms", bar=1000)  # fmt: skip
 
@@ -83,7 +83,7 @@ def _arrives(server: Server, page: Any, run_id: str, rounds: int) -> list[float]
             PointsBatch(metrics=[Points(name="layer/00", values=[float(value)], steps=[POINTS + number])]),
             run_id=run_id,
         )
-        page.wait_for_function(f"document.querySelector('figure .push')?.textContent === '{value}'")
+        shown(page, f"document.querySelector('figure .push')?.textContent === '{value}'")
         taken.append((time.perf_counter() - began) * 1000)
         time.sleep(1.0)
     return taken
